@@ -8,15 +8,34 @@ meter that knows its range. A reading that fails is absent from the answer, with
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from bench.records import Grade, Reading
 
+RIG_VARIABLES: Mapping[str, str] = {
+    "cpu": "RAPL_RIG",
+    "dram": "RAPL_RIG",
+    "gpu": "FAKE_NVML_PROFILE",
+}
+"""Environment variables that the simulated sensors of the tests set, by kind of component."""
+
 
 class MeterError(RuntimeError):
     """A meter that was asked for cannot be read; the message says why and how to mend it."""
+
+
+def counter_grade(component: str, device: str = "") -> Grade:
+    """Return the grade of a hardware counter: B, or S where its sensor is simulated.
+
+    Args:
+        component: What the counter counts; ``cpu`` in ``cpu:0`` is its kind.
+        device: The device's own name: the simulated GPU calls itself a fake.
+    """
+    variable = RIG_VARIABLES.get(component.partition(":")[0], "")
+    return "S" if variable in os.environ or "fake" in device.lower() else "B"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +64,13 @@ class Counts:
     Attributes:
         energy_j: Cumulative joules of each component that could be read.
         failures: Component to reason, for each that could not.
+        breaks: Component to how often it has lost joules since the origin, and why the last time. A
+            span during which that number rose has no joules, even if it was read well at both ends.
     """
 
     energy_j: Mapping[str, float]
     failures: Mapping[str, str] = field(default_factory=dict)
+    breaks: Mapping[str, tuple[int, str]] = field(default_factory=dict)
 
 
 class Meter(Protocol):
@@ -79,8 +101,8 @@ def difference(
 ) -> tuple[Reading, ...]:
     """Return what each channel counted between two readings.
 
-    A channel that failed at either end, or whose counter went backwards, gives a reading without
-    joules and with the reason.
+    A channel that failed at either end, whose counter went backwards or lost joules in between
+    gives a reading without joules and with the reason.
     """
     readings = []
     for channel in channels:
@@ -88,6 +110,8 @@ def difference(
         energy_j, reason = None, start.failures.get(name) or end.failures.get(name)
         if reason is None and (name not in start.energy_j or name not in end.energy_j):
             reason = "not read"
+        if reason is None and start.breaks.get(name) != end.breaks.get(name):
+            reason = end.breaks[name][1] if name in end.breaks else "the meter was reopened"
         if reason is None:
             delta_j = end.energy_j[name] - start.energy_j[name]
             if delta_j < 0:
@@ -96,3 +120,66 @@ def difference(
                 energy_j = delta_j
         readings.append(Reading(meter, name, channel.source, channel.grade, energy_j, reason))
     return tuple(readings)
+
+
+@dataclass
+class Meters:
+    """Several meters read as one.
+
+    Attributes:
+        meters: Fastest to read first: the fastest is read nearest to the clock.
+        required: Whether a meter that cannot be opened is an error, or only named.
+        channels: What each opened meter reads, by its name.
+        unavailable: Why the others could not be opened, by their name.
+    """
+
+    meters: tuple[Meter, ...]
+    required: bool
+    channels: dict[str, tuple[Channel, ...]] = field(default_factory=dict, init=False)
+    unavailable: dict[str, str] = field(default_factory=dict, init=False)
+
+    def __enter__(self) -> Meters:
+        """Open what can be opened.
+
+        Raises:
+            MeterError: A meter cannot be opened and ``required`` is set.
+        """
+        for meter in self.meters:
+            try:
+                self.channels[meter.name] = meter.open()
+            except MeterError as err:
+                if self.required:
+                    self.__exit__()
+                    raise
+                self.unavailable[meter.name] = str(err)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close what was opened."""
+        for meter in self._open:
+            meter.close()
+        self.channels.clear()
+
+    @property
+    def _open(self) -> list[Meter]:
+        return [meter for meter in self.meters if meter.name in self.channels]
+
+    def read(self, slowest_first: bool) -> dict[str, Counts]:
+        """Return what every open meter has counted so far.
+
+        Args:
+            slowest_first: True at the start of a span, so that the slow meters' own work lies
+                before it; False at its end, so that it lies behind.
+        """
+        order = reversed(self._open) if slowest_first else iter(self._open)
+        return {meter.name: meter.read() for meter in order}
+
+    def between(
+        self, start: Mapping[str, Counts], end: Mapping[str, Counts]
+    ) -> tuple[Reading, ...]:
+        """Return every channel's joules between two answers of ``read``."""
+        return tuple(
+            reading
+            for name, channels in self.channels.items()
+            for reading in difference(name, channels, start[name], end[name])
+        )

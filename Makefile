@@ -1,0 +1,55 @@
+# Two commands: `make bench` measures and prints a table, `make test` runs the tests.
+# Each sets up what it needs on a fresh machine (Python 3.11 or newer and make) and does nothing twice.
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+READY := $(VENV)/.ready
+
+.PHONY: help bench test test-slow check report doctor overhead lock clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
+
+bench: $(READY) ## measure four pairs on digits that ship with scikit-learn; print and write the table
+	@$(RUN) -m bench experiment=smoke
+
+test: $(READY) ## format, lint, types and the fast tests: what CI runs
+	@$(VENV)/bin/ruff format --check -q .
+	@$(VENV)/bin/ruff check -q .
+	@$(VENV)/bin/mypy
+	@$(RUN) -m pytest
+
+test-slow: $(READY) ## the tests that train and measure for minutes
+	@$(RUN) -m pytest -m slow
+
+report: $(READY) ## rebuild the tables from the records
+	@$(RUN) -m bench.report
+
+doctor: $(READY) ## say what this host can measure
+	@$(RUN) -m bench.doctor
+
+overhead: $(READY) ## cost of the harness against bare loops, as ratios
+	@$(RUN) -m benchmarks.overhead
+
+# Hashes and versions of everything, for every platform at once; no address of any index.
+LOCK := $(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-header --no-annotate
+lock: $(READY) ## renew the pinned requirements
+	$(LOCK) --extra measure --extra develop pyproject.toml requirements/build.in -o requirements/all.txt
+	$(LOCK) pyproject.toml requirements/build.in -c requirements/all.txt -o requirements/report.txt
+
+clean: ## remove what set-up made; records and artefacts stay
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+
+# uv installs in parallel from one cache; bytecode is compiled once, here, since start-up matters in
+# every process that a pair takes.
+$(READY): requirements/uv.txt requirements/all.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("joulebench needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; name another with make PYTHON=...") if sys.version_info < (3, 11) else 0'
+	@echo "setting up $(VENV) (about a minute; the packages are 6 GB)"
+	@test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	@$(RUN) -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r requirements/uv.txt
+	@$(VENV)/bin/uv pip install -q --require-hashes --compile-bytecode -r requirements/all.txt
+	@$(VENV)/bin/uv pip install -q --no-deps --no-build-isolation -e .
+	@touch $@

@@ -1,0 +1,165 @@
+"""What may be said of a pair, from what was measured of it: pure arithmetic on plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from bench import statistics
+from bench.measurement.figures import WALL, Figure
+from bench.measurement.session import Window, per_item
+from bench.records import (
+    MEASURED_GRADES,
+    Arm,
+    BreakEven,
+    Comparison,
+    Phase,
+    Proof,
+    Quality,
+    Verdict,
+)
+
+UNEXPLOITED_MACS = 0.8
+"""A variant with fewer than this share of the baseline's multiply-accumulates ..."""
+UNEXPLOITED_TIME = 0.95
+"""... and more than this share of its time does not make use of them."""
+
+
+def comparisons(
+    windows: Sequence[Window], figures: Sequence[Figure], discarded: int
+) -> tuple[Comparison, ...]:
+    """Return the ratio of every figure that all kept windows have, in the order given.
+
+    Raises:
+        ValueError: Fewer than two blocks were kept: there is no interval, so there is no finding.
+    """
+    found = []
+    for figure in figures:
+        baseline, variant = per_item(windows, figure.of)
+        if figure is not WALL and (len(baseline) < 2 or not (baseline > 0).all()):
+            continue  # a model that reads 0 J over a window has no ratio; wall seconds always have
+        ratio = statistics.paired_ratio(baseline, variant)
+        found.append(
+            Comparison(
+                measure=figure.measure,
+                scope=figure.scope,
+                source=figure.source,
+                grade=figure.grade,
+                ratio=ratio.ratio,
+                low=ratio.low,
+                high=ratio.high,
+                blocks=ratio.blocks,
+                discarded=discarded,
+                p_value=ratio.p_value,
+                log_ratio_sd=ratio.log_ratio_sd,
+                baseline_per_item=ratio.baseline_per_item,
+                variant_per_item=ratio.variant_per_item,
+            )
+        )
+    return tuple(found)
+
+
+def quality(
+    metric: str,
+    labels: Sequence[float],
+    arms: tuple[Sequence[float], Sequence[float]],
+    margin: float,
+) -> Quality:
+    """Return the paired difference in accuracy with Tango's interval, and the verdict at a margin.
+
+    Args:
+        metric: ``accuracy``; other metrics come with the workloads that need them.
+        labels: One per test example.
+        arms: Predictions of baseline and variant on the same examples.
+        margin: Fixed beforehand, a fraction.
+    """
+    baseline, variant = (np.asarray(arm) == np.asarray(labels) for arm in arms)
+    difference = statistics.paired_accuracy(baseline, variant)
+    return Quality(
+        metric=metric,
+        baseline=float(baseline.mean()),
+        variant=float(variant.mean()),
+        difference=difference.difference,
+        low=difference.low,
+        high=difference.high,
+        margin=margin,
+        examples=len(baseline),
+        verdict=statistics.non_inferiority(difference.low, difference.high, margin),
+    )
+
+
+def exploited(baseline: Arm, variant: Arm, time: Comparison) -> bool:
+    """Return False if work fell by over 20 % and time by under 5 %: nominal sparsity only."""
+    fewer_macs = variant.macs < UNEXPLOITED_MACS * baseline.macs
+    return not (fewer_macs and time.ratio > UNEXPLOITED_TIME)
+
+
+def break_even(
+    figure: Figure, windows: Sequence[Window], optimisation: Sequence[Phase]
+) -> tuple[BreakEven | None, str | None]:
+    """Return after how many inferences the optimisation is paid for, or why that is never.
+
+    Args:
+        figure: Unit in which cost and saving are counted: joules, or seconds without a counter.
+        windows: Gives the saving per inference.
+        optimisation: What the technique did: ``optimise`` and ``convert``.
+    """
+    costs = [figure.of(phase) for phase in optimisation]
+    if None in costs:
+        return None, f"the optimisation's {figure.measure} of {figure.source} is missing"
+    cost = sum(cost for cost in costs if cost is not None)
+    found = statistics.break_even(cost, *per_item(windows, figure.of))
+    if found is None:
+        return None, "never: a saving per inference is not shown"
+    return BreakEven(found.inferences, found.low, found.high, figure.measure), None
+
+
+def verdict(
+    found: Sequence[Comparison],
+    of_quality: Quality,
+    proof: Proof,
+    invalid: str | None,
+    noise_floor: Comparison | None,
+    changes_nothing: bool,
+) -> Verdict:
+    """Return what may be said; the reason is the first condition of a headline that failed.
+
+    Args:
+        found: All comparisons, the leading one first.
+        of_quality: The accuracy question.
+        proof: Evidence of compression.
+        invalid: Why the session cannot be used, if so.
+        noise_floor: Leading comparison of the A/A pair of this host, workload and protocol.
+        changes_nothing: Whether this is the A/A pair itself.
+    """
+    lead = found[0]
+    wall = next(c for c in found if c.measure == "wall_s")
+    energy = {"below": "saves", "above": "costs", "undecided": "undecided"}
+    time = {"below": "faster", "above": "slower", "undecided": "undecided"}
+    counted = lead.measure == "energy_j" and lead.grade in MEASURED_GRADES and invalid is None
+    conditions = (
+        (invalid is None, f"the session is invalid: {invalid}"),
+        (not changes_nothing, "A/A pair: it shows the noise floor, not a saving"),
+        (lead.measure == "energy_j", "no energy counter on this host"),
+        (lead.grade in MEASURED_GRADES, f"joules of grade {lead.grade} carry no headline"),
+        (lead.high < 1, f"the ratio's interval reaches {lead.high:.3f}"),
+        (of_quality.verdict == "non-inferior", f"{of_quality.metric} is {of_quality.verdict}"),
+        (proof.bytes_fell, "the served artefact is not smaller"),
+        (proof.no_simulation_left, "masks or fake-quantize modules are left in the model"),
+        (proof.reload_exact, "a fresh process does not reproduce the outputs"),
+        (proof.exploited, "fewer operations, but no less time: not exploited"),
+        (noise_floor is not None, "no A/A pair of this workload, protocol and host yet"),
+        (
+            noise_floor is not None and noise_floor.low <= 1 <= noise_floor.high,
+            "the A/A pair's interval does not contain 1",
+        ),
+    )
+    reason = next((why for holds, why in conditions if not holds), None)
+    return Verdict(
+        energy=energy[statistics.direction(lead.low, lead.high)] if counted else "undecided",  # type: ignore[arg-type]
+        time=time[statistics.direction(wall.low, wall.high)],  # type: ignore[arg-type]
+        quality=of_quality.verdict,
+        headline=reason is None,
+        reason=reason,
+    )

@@ -1,0 +1,131 @@
+"""One arm alone in a fresh process: loaded from its artefact, scored, and looked at."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from bench import artefacts, digests, facts
+from bench.measurement import Gauge
+from bench.measurement.serving import first_call
+from bench.meters import Meters
+from bench.progress import Bar
+from bench.records import Phase, build
+from bench.runtime import Runtime
+from bench.techniques import Technique
+from bench.workloads import Batch, Examples, Workload
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one arm does to the test split.
+
+    Attributes:
+        labels: One per example.
+        predictions: Likewise.
+        metrics: Fractions by name.
+        phases: ``evaluate``, and ``compile`` if the runtime compiles.
+        peak_memory_bytes: Of this process, with one model in it.
+        kernels: Operators of one batch, longest first.
+        simulations: What still pretends in the model, by name.
+        reload_exact: Whether the first batch's outputs equal the maker's to the last bit.
+    """
+
+    labels: tuple[float, ...]
+    predictions: tuple[float, ...]
+    metrics: dict[str, float]
+    phases: dict[str, Phase]
+    peak_memory_bytes: int | None
+    kernels: tuple[str, ...]
+    simulations: tuple[str, ...]
+    reload_exact: bool
+
+
+@dataclass(frozen=True)
+class Look:
+    """What to evaluate.
+
+    Attributes:
+        workload: Data and metric.
+        stages: What was done to the model; empty for a baseline.
+        runtime: How it is served.
+        seed: Of the pair.
+        folder: The artefact.
+        meters: Read around each phase.
+    """
+
+    workload: Workload
+    stages: Sequence[Technique]
+    runtime: Runtime
+    seed: int
+    folder: Path
+    meters: Meters
+
+    @property
+    def file(self) -> Path:
+        """Where the result is kept: beside the artefact, one file a runtime."""
+        name = digests.digest(dataclasses.asdict(self.runtime))[:12]
+        return self.folder / f"evaluation-{name}.json"
+
+
+def evaluate(look: Look) -> None:
+    """Evaluate the artefact and keep the result beside it."""
+    look.runtime.set_up()
+    model = artefacts.load(look.workload, look.stages, look.seed, look.folder)
+    batch = facts.probe_batch(look.workload)
+    outputs = facts.probe(look.workload, look.runtime, model, batch)
+    model = look.runtime.place(model)
+    with look.meters as meters:
+        gauge = Gauge(meters, look.runtime.synchronise)
+        served = first_call(look.workload, look.runtime, model, batch, gauge)
+        with gauge.span("evaluate"):
+            labels, predictions = _predict(look, model, served)
+    result = Evaluation(
+        labels=tuple(labels.tolist()),
+        predictions=tuple(predictions.tolist()),
+        metrics=dict(look.workload.score(labels, predictions)),
+        phases={s.name: s.as_phase(items=len(labels)) for s in gauge.spans},
+        peak_memory_bytes=facts.peak_memory_bytes(look.runtime),
+        kernels=facts.kernels(look.workload, look.runtime, served, batch),
+        simulations=facts.simulations(model),
+        reload_exact=bool(torch.equal(outputs, artefacts.load_probe(look.folder))),
+    )
+    text = json.dumps(dataclasses.asdict(result))
+    artefacts.write_beside(text, look.file)
+
+
+def read(look: Look) -> Evaluation | None:
+    """Return the kept result, or ``None`` if there is none yet."""
+    if not look.file.is_file():
+        return None
+    return build(Evaluation, json.loads(look.file.read_text()))
+
+
+def _predict(look: Look, model: nn.Module, served: nn.Module) -> tuple[np.ndarray, np.ndarray]:
+    labels, predictions = [], []
+    examples = look.workload.test_examples()
+    with torch.inference_mode(), Bar(f"{look.workload.name}: evaluating") as bar:
+        for batch, count in _batches(examples, look.workload.batch_size):
+            outputs = look.workload.forward(served, look.runtime.inputs(batch, model))
+            predictions.append(look.workload.predict(outputs)[:count].cpu().numpy())
+            labels.append(batch["labels"][:count].numpy())
+            done = sum(map(len, labels))
+            bar.tell(done, len(examples), f"{done} of {len(examples)} examples")
+    return np.concatenate(labels), np.concatenate(predictions)
+
+
+def _batches(examples: Examples, size: int) -> Iterator[tuple[Batch, int]]:
+    """Give batches of one size: the last is filled up with its first example again.
+
+    A compiled model has static shapes, and would be compiled anew for a shorter batch.
+    """
+    for start in range(0, len(examples), size):
+        indices = list(range(start, min(start + size, len(examples))))
+        yield examples.__getitems__(indices + [start] * (size - len(indices))), len(indices)

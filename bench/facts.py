@@ -1,0 +1,94 @@
+"""What a model is, seen from outside: size, work, kernels, and whether it only pretends."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from collections import Counter
+
+import torch
+from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
+from torch.utils.flop_counter import FlopCounterMode
+
+from bench.runtime import Runtime
+from bench.workloads import Batch, Workload
+
+PROBE_EXAMPLES = 32
+"""Test examples whose outputs are kept with an artefact, to check that it reloads exactly."""
+
+SIMULATIONS = ("FakeQuantize", "FakeQuantized", "Observer", "ParametrizationList")
+"""Parts of class names of modules that simulate compression instead of doing it."""
+
+
+def probe_batch(workload: Workload) -> Batch:
+    """Return the first test examples: what a fresh process must answer as the maker did."""
+    examples = workload.test_examples()
+    return examples.__getitems__(range(min(PROBE_EXAMPLES, len(examples))))
+
+
+def probe(workload: Workload, runtime: Runtime, model: nn.Module, batch: Batch) -> Tensor:
+    """Return the outputs for a batch, computed eagerly, on the CPU, in the model's dtype."""
+    placed = runtime.place(model)
+    with torch.inference_mode():
+        return workload.forward(placed, runtime.inputs(batch, placed)).cpu()
+
+
+def macs(workload: Workload, runtime: Runtime, model: nn.Module, batch: Batch) -> int:
+    """Return multiply-accumulates of one forward pass of one example.
+
+    Half of what torch's flop counter finds, which counts a multiply-accumulate as two: convolutions
+    and matrix products, not activations or normalisation.
+    """
+    one = {name: value[:1] for name, value in batch.items()}
+    with FlopCounterMode(display=False) as counter:
+        probe(workload, runtime, model, one)
+    return int(counter.get_total_flops()) // 2
+
+
+def simulations(model: nn.Module) -> tuple[str, ...]:
+    """Return names of masks, parametrizations and fake-quantize modules still in the model."""
+    modules = [
+        f"{name} ({type(module).__name__})"
+        for name, module in model.named_modules()
+        if any(kind in type(module).__name__ for kind in SIMULATIONS)
+    ]
+    tensors = [name for name in model.state_dict() if name.endswith(("_mask", "_orig"))]
+    return tuple(modules + tensors)
+
+
+def kernels(
+    workload: Workload, runtime: Runtime, model: nn.Module, batch: Batch, most: int = 6
+) -> tuple[str, ...]:
+    """Return the operators of one batch that take the longest, each with its first input's dtype.
+
+    Only operators that do work themselves are listed; ``aten::conv2d`` that calls the kernel
+    below it is not.
+    """
+    activities = [ProfilerActivity.CPU]
+    if runtime.torch_device.type == "cuda":
+        activities.append(ProfilerActivity.CUDA)
+    inputs = runtime.inputs(batch, model)
+    with torch.inference_mode(), profile(activities=activities, record_shapes=True) as profiler:
+        workload.forward(model, inputs)
+        runtime.synchronise()
+    dtypes = {
+        event.name(): next((d for d in event.dtypes() if d not in ("", "Scalar")), "")
+        for event in profiler.profiler.kineto_results.events()
+    }
+    times: Counter[str] = Counter()
+    for event in profiler.key_averages():
+        times[event.key] += event.self_cpu_time_total + event.self_device_time_total
+    longest = [name for name, spent in times.most_common(most) if spent > 0]
+    return tuple(f"{name} [{dtypes[name]}]" if dtypes.get(name) else name for name in longest)
+
+
+def peak_memory_bytes(runtime: Runtime) -> int | None:
+    """Return the peak so far: allocated on the GPU, else resident of this process.
+
+    ``None`` where the platform does not tell.
+    """
+    if runtime.torch_device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated())
+    unit_bytes = {"linux": 1024, "darwin": 1}.get(sys.platform)  # of ru_maxrss, by getrusage(2)
+    return unit_bytes and resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit_bytes

@@ -1,0 +1,143 @@
+"""Spans of work and what they cost: the only place where a counter is read.
+
+    meters   |<----------------------------- span --------------------------->|
+    clock         |<------------------------ wall ---------------------->|
+    device    sync|                     nothing of ours                  |sync
+
+At the start of a span the slow meters are read first and the clock last, at its end the clock first
+and the slow meters last, so that our own reading lies outside the clock's span and costs the
+counters only the time of one read.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from bench import machine
+from bench.meters import Counts, Meters
+from bench.records import Phase, Reading
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What was read around a stretch of work.
+
+    Attributes:
+        name: ``idle``, ``warmup``, ``lead_in``, ``window``, or a phase.
+        start_ns: CLOCK_MONOTONIC.
+        end_ns: Likewise.
+        cpu_s: CPU-seconds of the process tree.
+        readings: Joules by meter and component.
+        steal_share: Share of all cores that the hypervisor kept, in [0, 1]; ``None`` if unknown.
+        foreign_share: Share of all cores that other processes used; ``None`` if unknown.
+    """
+
+    name: str
+    start_ns: int
+    end_ns: int
+    cpu_s: float
+    readings: tuple[Reading, ...]
+    steal_share: float | None
+    foreign_share: float | None
+
+    @property
+    def wall_s(self) -> float:
+        """Seconds between the two clock reads."""
+        return (self.end_ns - self.start_ns) * 1e-9
+
+    def as_phase(self, items: int = 0) -> Phase:
+        """Return what the record keeps of it."""
+        return Phase(self.wall_s, self.cpu_s, self.readings, items)
+
+
+@dataclass(frozen=True, slots=True)
+class _Edge:
+    at_ns: int
+    cpu_s: float
+    load: machine.HostLoad
+    counts: Mapping[str, Counts]
+
+
+@dataclass
+class Gauge:
+    """Clock, CPU time, host load and meters, read together.
+
+    Attributes:
+        meters: Opened meters.
+        synchronise: Waits until the device is done; called before the clock at both ends.
+        spans: Every span measured so far, in order: the trace.
+    """
+
+    meters: Meters
+    synchronise: Callable[[], None]
+    spans: list[Span] = field(default_factory=list)
+
+    @contextmanager
+    def span(self, name: str) -> Iterator[list[Span]]:
+        """Measure the block; the span stands in the list that is given once the block has ended.
+
+        A block that raises is measured by nobody.
+        """
+        result: list[Span] = []
+        start = self._start()
+        yield result
+        result.append(self._stop(name, start))
+        self.spans.append(result[0])
+
+    def _start(self) -> _Edge:
+        counts = self.meters.read(slowest_first=True)
+        load = machine.HostLoad.read()
+        cpu_s = machine.cpu_seconds()
+        self.synchronise()
+        return _Edge(time.monotonic_ns(), cpu_s, load, counts)
+
+    def _stop(self, name: str, start: _Edge) -> Span:
+        self.synchronise()
+        end_ns = time.monotonic_ns()
+        cpu_s = machine.cpu_seconds() - start.cpu_s
+        counts = self.meters.read(slowest_first=False)
+        load = machine.HostLoad.read()
+        return Span(
+            name,
+            start.at_ns,
+            end_ns,
+            cpu_s,
+            self.meters.between(start.counts, counts),
+            load.steal_share(start.load),
+            load.foreign_share(start.load, cpu_s),
+        )
+
+
+def total(spans: Sequence[Span]) -> Phase:
+    """Return several spans of one kind of work as one phase.
+
+    Joules of the same meter and component are added; one that is missing anywhere is missing in
+    the sum, with its reason.
+    """
+    readings: dict[tuple[str, str], Reading] = {}
+    for span in spans:
+        for reading in span.readings:
+            key = (reading.meter, reading.component)
+            readings[key] = _add(readings[key], reading) if key in readings else reading
+    return Phase(
+        sum(span.wall_s for span in spans),
+        sum(span.cpu_s for span in spans),
+        tuple(readings.values()),
+    )
+
+
+def _add(one: Reading, two: Reading) -> Reading:
+    if (one.source, one.grade) != (two.source, two.grade):
+        raise ValueError(
+            f"joules of {one.source} (grade {one.grade}) and {two.source} (grade {two.grade}) "
+            f"are never added"
+        )
+    if one.energy_j is None:
+        return one
+    if two.energy_j is None:
+        return two
+    return dataclasses.replace(one, energy_j=one.energy_j + two.energy_j)

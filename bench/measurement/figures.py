@@ -1,0 +1,69 @@
+"""What can be compared on this host: joules by grade, wall seconds, CPU-seconds.
+
+Joules of different grades, or of different meters, are never added: each is a figure of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from bench.measurement import Span
+from bench.meters import Channel
+from bench.records import Grade, MeasureName, Phase
+
+_BEST_FIRST: tuple[Grade, ...] = ("A", "B", "S")
+"""Grades that may lead; S only where the sensors are simulated, and never in a table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One thing that a span can be asked for.
+
+    Attributes:
+        measure: Joules, wall seconds or CPU-seconds.
+        scope: Components added up, or what the seconds are of.
+        source: Name of the meter; ``clock`` for seconds.
+        grade: Of the joules; ``none`` for seconds.
+    """
+
+    measure: MeasureName
+    scope: str
+    source: str
+    grade: Grade
+
+    def of(self, span: Span | Phase) -> float | None:
+        """Return joules or seconds of a span; ``None`` if a component is missing."""
+        if self.measure == "wall_s":
+            return span.wall_s
+        if self.measure == "cpu_s":
+            return span.cpu_s
+        energies_j = [
+            reading.energy_j
+            for reading in span.readings
+            if (reading.meter, reading.grade) == (self.source, self.grade)
+        ]
+        if not energies_j or None in energies_j:
+            return None
+        return sum(energy_j for energy_j in energies_j if energy_j is not None)
+
+
+WALL = Figure("wall_s", "clock", "clock", "none")
+CPU = Figure("cpu_s", "process tree", "clock", "none")
+
+
+def available(channels: Mapping[str, Sequence[Channel]]) -> tuple[Figure, ...]:
+    """Return what can be compared, the one that leads first.
+
+    The best grade leads, the first meter among equals; without a counter wall seconds lead.
+    Modelled joules (grade C) never do.
+    """
+    joules = [
+        Figure("energy_j", "+".join(c.component for c in group), meter, grade)
+        for meter, all_channels in channels.items()
+        for grade in dict.fromkeys(channel.grade for channel in all_channels)
+        if (group := [c for c in all_channels if c.grade == grade])
+    ]
+    leading = [f for grade in _BEST_FIRST for f in joules if f.grade == grade]
+    rest = [f for f in joules if f not in leading]
+    return (*leading, WALL, CPU, *rest)

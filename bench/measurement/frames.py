@@ -1,0 +1,58 @@
+"""What a session measured, as tables for Parquet: windows, power trace."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from bench.measurement import Span
+from bench.measurement.session import Window
+
+
+def windows_frame(windows: Sequence[Window]) -> pd.DataFrame:
+    """Return one row per window, with a column of joules per meter and component."""
+    return pd.DataFrame(
+        [
+            {
+                "block": window.block,
+                "order": window.order,
+                "position": window.position,
+                "arm": window.arm,
+                "start_ns": window.span.start_ns,
+                "end_ns": window.span.end_ns,
+                "items": window.items,
+                "wall_s": window.span.wall_s,
+                "cpu_s": window.span.cpu_s,
+                "steal_share": window.span.steal_share,
+                "foreign_share": window.span.foreign_share,
+                "kept": window.kept,
+                **{f"{r.meter}/{r.component}_j": r.energy_j for r in window.span.readings},
+            }
+            for window in windows
+        ]
+    )
+
+
+def trace_frame(spans: Sequence[Span]) -> pd.DataFrame:
+    """Return mean power between edges, one row per span, meter and component.
+
+    Nothing polls during a window, so the edges are all there is; the stretches between spans
+    (pauses, lead-ins) are not read.
+    """
+    columns = ["start_ns", "end_ns", "span", "meter", "component", "source", "grade", "power_w"]
+    rows = [
+        (
+            span.start_ns,
+            span.end_ns,
+            span.name,
+            reading.meter,
+            reading.component,
+            reading.source,
+            reading.grade,
+            None if reading.energy_j is None else reading.energy_j / span.wall_s,
+        )
+        for span in spans
+        for reading in span.readings
+    ]
+    return pd.DataFrame(rows, columns=columns)

@@ -1,0 +1,35 @@
+"""A model as it is called in windows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from bench.measurement import Gauge
+from bench.measurement.session import Load
+from bench.runtime import Runtime
+from bench.workloads import Batch, Workload
+
+
+def first_call(
+    workload: Workload, runtime: Runtime, model: nn.Module, batch: Batch, gauge: Gauge
+) -> nn.Module:
+    """Return what is called to serve; if the runtime compiles, that is charged to ``compile``."""
+    served = runtime.compile(model)
+    if served is not model:
+        with gauge.span("compile"), torch.inference_mode():
+            workload.forward(served, runtime.inputs(batch, model))
+    return served
+
+
+def load_of(workload: Workload, served: nn.Module, batches: Sequence[Batch]) -> Load:
+    """Return the work of an arm: forward passes over batches that lie ready on the device."""
+
+    def run(passes: int) -> None:
+        with torch.inference_mode():
+            for index in range(passes):
+                workload.forward(served, batches[index % len(batches)])
+
+    return Load(run, workload.batch_size)

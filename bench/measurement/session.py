@@ -1,0 +1,280 @@
+"""One measurement: idle, warm-up, blocks of windows until the interval is narrow enough, idle.
+
+    idle | warm-up | A B B A | B A A B | A B B A | ... | idle
+                     `- each letter: pause, lead-in of that arm, window of that arm
+
+Both arms stand in one process on one device. Their windows are mirrored within a block, so that a
+linear drift of the machine falls on both alike; sequential designs cover a third of what they
+promise under a drift of 4 %.
+"""
+
+from __future__ import annotations
+
+import gc
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench import statistics
+from bench.measurement import Gauge, Span
+from bench.measurement.conditions import violated
+from bench.measurement.protocol import Protocol
+from bench.records import Discard
+
+ArmName = Literal["baseline", "variant"]
+ORDERS: tuple[tuple[ArmName, ...], ...] = (
+    ("baseline", "variant", "variant", "baseline"),
+    ("variant", "baseline", "baseline", "variant"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """The work of one arm.
+
+    Attributes:
+        run: Runs so many forward passes, one batch each, and nothing else.
+        batch_items: Samples of one pass.
+    """
+
+    run: Callable[[int], None]
+    batch_items: int
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One measured window.
+
+    Attributes:
+        block: Number of its block in order of measurement.
+        order: ``ABBA`` or ``BAAB``.
+        position: 0 to 3 within the block.
+        arm: Whose work it was.
+        items: Samples processed.
+        span: What was read.
+        kept: False if its block was discarded.
+    """
+
+    block: int
+    order: str
+    position: int
+    arm: ArmName
+    items: int
+    span: Span
+    kept: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a session measured.
+
+    Attributes:
+        started: UTC, ISO 8601.
+        idle_before: Span of idling.
+        idle_after: Likewise.
+        warmup: Span of the warm-up, calibrations included.
+        windows: All of them, discarded ones too.
+        discards: Why blocks were thrown away.
+        invalid: Why the whole session cannot be used, if so.
+    """
+
+    started: str
+    idle_before: Span
+    idle_after: Span
+    warmup: Span
+    windows: tuple[Window, ...]
+    discards: tuple[Discard, ...]
+    invalid: str | None
+
+
+Told = Callable[[int, int, float, tuple[Span, ...]], None]
+"""Blocks kept so far, the least still wanted, the interval's half-width, the block's spans."""
+
+
+@dataclass
+class Session:
+    """Measures two loads against each other under a protocol.
+
+    Attributes:
+        gauge: Clock and meters.
+        protocol: The rules.
+        loads: Both arms.
+        seed: Of the first order and of the pauses.
+        headline: From a span to the figure the stopping rule looks at (joules, else seconds).
+        tell: Told after every block.
+    """
+
+    gauge: Gauge
+    protocol: Protocol
+    loads: Mapping[ArmName, Load]
+    seed: int
+    headline: Callable[[Span], float | None]
+    tell: Told
+    _passes: dict[ArmName, int] = field(default_factory=dict, init=False)
+
+    def run(self) -> Outcome:
+        """Measure, and return everything that was seen."""
+        started = datetime.now(UTC).isoformat(timespec="seconds")
+        draw = random.Random(self.seed)
+        idle_before = self._idle()
+        warmup = self._warm_up()
+        # Collections inside a window would be charged to whoever is measured just then.
+        gc.collect()
+        gc.disable()
+        try:
+            windows, discards = self._blocks(draw)
+        finally:
+            gc.enable()
+        idle_after = self._idle()
+        invalid = self._why_invalid(windows, discards, idle_before, idle_after)
+        return Outcome(
+            started, idle_before, idle_after, warmup, tuple(windows), tuple(discards), invalid
+        )
+
+    def _idle(self) -> Span:
+        with self.gauge.span("idle") as idle:
+            time.sleep(self.protocol.idle_s)
+        return idle[0]
+
+    def _warm_up(self) -> Span:
+        """Work both arms until they are warm, and find how many passes fill a window."""
+        protocol = self.protocol
+        with self.gauge.span("warmup") as warmup:
+            begin = time.monotonic()
+            for arm, load in self.loads.items():
+                rates = [self._seconds_per_pass(load)]
+                while len(rates) < 30 and (
+                    time.monotonic() - begin < protocol.warmup_s * (len(self._passes) + 1) / 2
+                    or len(rates) < 3
+                    or max(rates[-3:]) > (1 + protocol.warmup_tolerance) * min(rates[-3:])
+                ):
+                    rates.append(self._seconds_per_pass(load))
+                self._passes[arm] = max(1, round(self._window_s() / float(np.median(rates[-3:]))))
+        return warmup[0]
+
+    def _seconds_per_pass(self, load: Load) -> float:
+        """Time passes for a quarter of a window."""
+        begin = time.monotonic()
+        passes = self._work_for(load, self.protocol.window_s / 4)
+        return (time.monotonic() - begin) / passes
+
+    def _work_for(self, load: Load, seconds: float) -> int:
+        """Work until so many seconds have gone by, one pass at least if any; count the passes."""
+        passes, end = 0, time.monotonic() + seconds
+        while time.monotonic() < end:
+            load.run(1)
+            self.gauge.synchronise()
+            passes += 1
+        return passes
+
+    def _window_s(self) -> float:
+        """The protocol's window, or longer if a counter ticks too slowly for it."""
+        steps_s = [c.step_s for cs in self.gauge.meters.channels.values() for c in cs]
+        return max(self.protocol.window_s, self.protocol.min_ticks * max(steps_s, default=0.0))
+
+    def _blocks(self, draw: random.Random) -> tuple[list[Window], list[Discard]]:
+        windows: list[Window] = []
+        discards: list[Discard] = []
+        first = draw.randrange(2)
+        kept, number = 0, 0
+        while not self._enough(windows, kept, len(discards)):
+            block = self._block(number, ORDERS[(first + number) % 2], draw)
+            bad = next((v for w in block if (v := violated(w.span, self.protocol))), None)
+            if bad is None:
+                kept += 1
+            else:
+                discards.append(Discard(number, *bad))
+                block = [_discarded(window) for window in block]
+            windows.extend(block)
+            number += 1
+            spans = tuple(window.span for window in block)
+            self.tell(kept, self.protocol.min_blocks, self._half_width(windows), spans)
+        return windows, discards
+
+    def _block(self, number: int, order: tuple[ArmName, ...], draw: random.Random) -> list[Window]:
+        name = "ABBA" if order[0] == "baseline" else "BAAB"
+        block = []
+        for position, arm in enumerate(order):
+            load, passes = self.loads[arm], self._passes[arm]
+            time.sleep(draw.uniform(0, self.protocol.jitter_s))
+            self._work_for(load, self.protocol.lead_in_s)
+            with self.gauge.span("window") as span:
+                load.run(passes)
+            items = passes * load.batch_items
+            block.append(Window(number, name, position, arm, items, span[0], kept=True))
+        return block
+
+    def _enough(self, windows: list[Window], kept: int, discarded: int) -> bool:
+        """Whether to stop: on the interval's width or a limit, never on what the ratio is."""
+        protocol = self.protocol
+        if discarded > max(2.0, protocol.max_discarded * protocol.max_blocks):
+            return True
+        if kept < protocol.min_blocks:
+            return False
+        return kept >= protocol.max_blocks or self._half_width(windows) <= protocol.half_width
+
+    def _half_width(self, windows: list[Window]) -> float:
+        baseline, variant = per_item(windows, self.headline)
+        if len(baseline) < 2:
+            return float("inf")
+        return statistics.half_width(statistics.block_log_ratios(baseline, variant))
+
+    def _why_invalid(
+        self, windows: list[Window], discards: list[Discard], before: Span, after: Span
+    ) -> str | None:
+        blocks = len(windows) // 4
+        if len(discards) > self.protocol.max_discarded * blocks:
+            return (
+                f"{len(discards)} of {blocks} blocks discarded, protocol.max_discarded="
+                f"{self.protocol.max_discarded:g}; the first: {discards[0].condition}, "
+                f"{discards[0].detail}"
+            )
+        return self._idle_drift(before, after)
+
+    def _idle_drift(self, before: Span, after: Span) -> str | None:
+        """Compare hardware counters only: a model's idle says nothing about the machine."""
+        for one, two in zip(before.readings, after.readings, strict=True):
+            if one.grade not in ("A", "B") or not one.energy_j or not two.energy_j:
+                continue
+            drift = (two.energy_j / after.wall_s) / (one.energy_j / before.wall_s) - 1
+            if abs(drift) > self.protocol.max_idle_drift:
+                return (
+                    f"idle power of {one.component} drifted by {drift:+.1%}, "
+                    f"protocol.max_idle_drift={self.protocol.max_idle_drift:g}"
+                )
+        return None
+
+
+def per_item(
+    windows: Sequence[Window], figure: Callable[[Span], float | None]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return a figure per sample of each kept block's windows, baseline and variant.
+
+    Args:
+        windows: Of one session.
+        figure: From a span to joules or seconds; ``None`` if it has none.
+
+    Returns:
+        Two arrays of shape ``(blocks, 2)``; no rows if a figure is missing anywhere.
+    """
+    values: dict[ArmName, list[float]] = {"baseline": [], "variant": []}
+    for window in windows:
+        if window.kept:
+            total = figure(window.span)
+            if total is None:
+                return np.empty((0, 2)), np.empty((0, 2))
+            values[window.arm].append(total / window.items)
+    baseline, variant = (np.asarray(values[arm]).reshape(-1, 2) for arm in ("baseline", "variant"))
+    return baseline, variant
+
+
+def _discarded(window: Window) -> Window:
+    return Window(
+        window.block, window.order, window.position, window.arm, window.items, window.span, False
+    )

@@ -1,0 +1,1 @@
+"""What a reader sees: tables, figures and numbers, all from records, without torch."""

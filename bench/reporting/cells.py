@@ -1,0 +1,96 @@
+"""One place of a table, and how figures are printed in it.
+
+Records hold fractions, joules and seconds; percent, kilo and rounding happen here and only here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from bench.records import Grade
+
+DASH = "—"
+_PREFIXES = ("", "k", "M", "G", "T", "P")
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What a column says of one record.
+
+    Attributes:
+        text: The figure or the word.
+        below: What qualifies it: an interval, the other arm. Beside it where there is room.
+        note: Footnote; a missing figure always has one.
+        grade: Grade of the joules it shows, ``None`` if it shows none.
+        source: Where those joules come from.
+    """
+
+    text: str
+    below: str = ""
+    note: str | None = None
+    grade: Grade | None = None
+    source: str = ""
+
+
+def missing(reason: str) -> Cell:
+    """Return a dash with the reason as its footnote: what is missing is never blank, never 0."""
+    return Cell(DASH, note=reason)
+
+
+@dataclass(slots=True)
+class Footnotes:
+    """The notes of one table, numbered in the order in which they are first met."""
+
+    texts: list[str] = field(default_factory=list)
+
+    def mark(self, cell: Cell) -> int | None:
+        """Return the number of the cell's note, ``None`` if it has none."""
+        if cell.note is None:
+            return None
+        if cell.note not in self.texts:
+            self.texts.append(cell.note)
+        return self.texts.index(cell.note) + 1
+
+
+def percent(fraction: float) -> str:
+    """Return a fraction as percent without the sign: 0.932 is ``93.20``."""
+    return _minus(f"{100 * fraction:.2f}")
+
+
+def points(fraction: float) -> str:
+    """Return a difference of fractions in percentage points, always signed unless it is zero."""
+    text = f"{100 * fraction:+.2f}"
+    return "0.00" if float(text) == 0 else _minus(text)
+
+
+def ratio(value: float) -> str:
+    """Return a ratio with three decimals, fewer where it is large and two digits where small."""
+    if value >= 9.9995:
+        return f"{value:.1f}"
+    return f"{value:.3f}" if value >= 0.0995 or value == 0 else f"{value:.2g}"
+
+
+def interval(low: float, high: float, show: Callable[[float], str]) -> str:
+    """Return both ends of a 95 % interval in brackets."""
+    return f"[{show(low)}, {show(high)}]"
+
+
+def amount(value: float, unit: str = "") -> str:
+    """Return three digits with a metric prefix: 171 000 is ``171 k``, with ``J`` ``171 kJ``."""
+    step = 0 if value == 0 else math.floor(math.log10(abs(value))) // 3
+    step = min(max(step, 0), len(_PREFIXES) - 1)
+    if float(f"{abs(value) / 1000**step:.3g}") >= 1000 and step + 1 < len(_PREFIXES):
+        step += 1
+    digits = f"{value / 1000**step:#.3g}".rstrip(".")
+    return _minus(f"{digits} {_PREFIXES[step]}{unit}".rstrip())
+
+
+def seconds(value: float) -> str:
+    """Return seconds: whole from a hundred on, three digits below."""
+    return f"{value:,.0f}" if value >= 99.95 else f"{value:#.3g}".rstrip(".")
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", "\N{MINUS SIGN}", 1) if text.startswith("-") else text

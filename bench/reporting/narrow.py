@@ -1,0 +1,92 @@
+"""Rows of two lines, for pages that are too narrow for one: the terminal and LaTeX.
+
+An interval stands below its estimate, and a stacked column below the one before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench.records import Record
+from bench.reporting.cells import Cell, Footnotes
+from bench.reporting.columns import Column
+from bench.reporting.sections import rows
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a cell, and the number of its footnote."""
+
+    text: str
+    mark: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """One column of two-line rows.
+
+    Attributes:
+        columns: What it is made of: one column, or two of which the second is stacked.
+        head: Its heading, on two lines.
+        cells: Two lines per record.
+    """
+
+    columns: tuple[Column, ...]
+    head: tuple[str, str]
+    cells: tuple[tuple[Line, Line], ...]
+
+    @property
+    def words(self) -> bool:
+        """Whether it is set left and may be wrapped."""
+        return self.columns[0].words
+
+    @property
+    def rank(self) -> int:
+        """The higher, the sooner it gives way."""
+        return self.columns[0].rank
+
+
+def strips(
+    records: Sequence[Record], columns: Sequence[Column], footnotes: Footnotes
+) -> list[Strip]:
+    """Return the columns as strips; notes are numbered row by row, as they are read."""
+    stacks: list[list[int]] = []
+    for index, column in enumerate(columns):
+        if column.stacked and stacks:
+            stacks[-1].append(index)
+        else:
+            stacks.append([index])
+    lines = [
+        [_lines([(columns[i], row[i]) for i in stack], footnotes) for stack in stacks]
+        for row in rows(records, columns)
+    ]
+    return [
+        Strip(
+            tuple(columns[index] for index in stack),
+            _head([columns[index] for index in stack]),
+            tuple(row[position] for row in lines),
+        )
+        for position, stack in enumerate(stacks)
+    ]
+
+
+def _head(stack: Sequence[Column]) -> tuple[str, str]:
+    first = stack[0]
+    if len(stack) == 1:
+        return first.heading, first.unit
+    return first.heading, "" if first.words else stack[1].heading
+
+
+def _lines(stack: Sequence[tuple[Column, Cell]], footnotes: Footnotes) -> tuple[Line, Line]:
+    column, first = stack[0]
+    mark = footnotes.mark(first)
+    if len(stack) > 1:
+        below, second = stack[1]
+        # Below a word a figure says what it is; below a figure the heading does.
+        text = f"{below.heading} {second.text}" if column.words else second.text
+        return Line(first.text, mark), Line(text, footnotes.mark(second))
+    # The mark stands behind the last word of the cell.
+    if first.below:
+        return Line(first.text), Line(first.below, mark)
+    return Line(first.text, mark), Line("")

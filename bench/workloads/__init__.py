@@ -1,0 +1,96 @@
+"""What the harness asks of a workload: a model, a data set and a metric.
+
+A workload is a dataclass whose fields are its knobs (``conf/workload/<name>.yaml``). It decides
+nothing about energy: how it is trained is ``training``, how it is served is ``runtime``, what is
+done to the model is the technique.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from torch import Tensor, nn
+
+Batch = dict[str, Tensor]
+"""Tensors by name; the first dimension of each is the example."""
+
+
+class WorkloadError(ValueError):
+    """Data or weights that the workload cannot use; the message names the key and the way out."""
+
+
+class Examples(Protocol):
+    """Examples that are fetched a batch at a time, as ``torch.utils.data`` does."""
+
+    def __len__(self) -> int:
+        """Return the number of examples."""
+        ...
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        """Return the examples at ``indices`` as one batch."""
+        ...
+
+
+@dataclass(frozen=True)
+class Workload(abc.ABC):
+    """A model, its data and its metric.
+
+    Attributes:
+        name: As in results and tables.
+        batch_size: Examples per forward pass in evaluation and in measured windows, both arms.
+        margin: Non-inferiority margin of the metric, a fraction fixed before the sweep.
+        data_root: Local folder in the hub's layout; ``None`` loads from the hub.
+    """
+
+    name: str
+    batch_size: int
+    margin: float
+    data_root: str | None
+
+    metric = "accuracy"
+
+    def __post_init__(self) -> None:
+        """Refuse impossible knobs."""
+        if self.batch_size < 1:
+            raise ValueError(f"workload.batch_size is {self.batch_size}: at least one example")
+        if not 0 < self.margin < 1:
+            raise ValueError(
+                f"workload.margin must be in (0, 1), got {self.margin}: it is the loss of "
+                f"{self.metric} that still counts as non-inferior, so one point is 0.01"
+            )
+
+    @abc.abstractmethod
+    def build(self, seed: int) -> nn.Module:
+        """Return the model with its initial weights: random from ``seed``, or pretrained."""
+
+    @abc.abstractmethod
+    def train_examples(self) -> Examples:
+        """Return the training split, augmented; batches carry ``labels``."""
+
+    @abc.abstractmethod
+    def test_examples(self) -> Examples:
+        """Return the held-out split, never augmented and never trained on."""
+
+    @abc.abstractmethod
+    def forward(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Return the model's outputs for a batch, shape ``(batch, ...)``."""
+
+    @abc.abstractmethod
+    def loss(self, outputs: Tensor, batch: Batch, smoothing: float) -> Tensor:
+        """Return the mean task loss of a batch, a scalar; ``smoothing`` in [0, 1) softens it."""
+
+    @abc.abstractmethod
+    def predict(self, outputs: Tensor) -> Tensor:
+        """Return one prediction per example from the outputs, shape ``(batch,)``."""
+
+    @abc.abstractmethod
+    def score(self, labels: np.ndarray, predictions: np.ndarray) -> Mapping[str, float]:
+        """Return metrics as fractions; ``metric`` is among them."""
+
+    @abc.abstractmethod
+    def describe_data(self) -> dict[str, Any]:
+        """Return source, sizes and fingerprint of the data for the record."""
