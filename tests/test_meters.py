@@ -295,6 +295,18 @@ def test_an_unknown_country_is_named_with_the_nearest_code(wrong: str) -> None:
     assert CodeCarbon._running is None
 
 
+def test_a_codecarbon_that_hands_over_no_totals_has_failed_and_is_not_zero() -> None:
+    def flush() -> None:
+        meter._log.suppressed = "OSError: the sensor is gone"  # as its log would have it
+
+    meter = CodeCarbon(country_iso_code="USA")
+    meter._tracker = SimpleNamespace(flush=flush, breaks={}, stop=lambda: None)
+    meter._channels = (Channel("cpu", "codecarbon.rapl", "B"),)
+    counts = meter.read()
+    told = "meter.codecarbon: no totals came: OSError: the sensor is gone"
+    assert (counts.energy_j, counts.failures) == ({}, {"cpu": told})
+
+
 def test_a_counter_that_codecarbon_could_not_read_is_a_loss() -> None:
     zones = [SimpleNamespace(path="/a", sample_skipped=False)]
     cpu = SimpleNamespace(_intel_interface=SimpleNamespace(_rapl_files=zones))

@@ -23,7 +23,7 @@ from bench.records import BreakEven, Discard, Reading, Record, to_json
 from bench.reporting import cells, tables
 from bench.reporting.cells import DASH
 from bench.reporting.claims import verdict_text
-from bench.reporting.columns import Column, TableError, comparison_cell, compared
+from bench.reporting.columns import Column, TableError, compared, comparison_cell
 from bench.reporting.latex import escape
 from bench.reporting.pairs import every_column, readable_columns
 from bench.reporting.sections import assemble, rows
@@ -139,22 +139,22 @@ def test_one_synthetic_comparison_keeps_a_record_out_of_the_table() -> None:
 
 
 def test_a_missing_figure_is_a_dash_with_its_reason_below() -> None:
-    made = noise_floor(grades=("B",))
+    made = record(grades=("B",), break_even=None, break_even_reason="a reading failed")
+    made = dataclasses.replace(made, variant=dataclasses.replace(made.variant, phases={}))
     shown = columns_of(made)["optimisation_b_j"][0]
     assert (shown.text, shown.note) == (DASH, "nothing was optimised")
     text = printed([made])
-    mark = re.search(rf"{DASH}([⁰¹²³⁴⁵⁶⁷⁸⁹]+)", text)
-    assert mark is not None
-    assert f"{mark[1]} nothing was optimised" in text
+    assert re.findall(rf"{DASH}([¹²³])", text) == ["¹", "²"]  # in the order in which they are read
+    assert "¹ a reading failed" in text
+    assert "² nothing was optimised" in text
 
 
 def test_a_missing_figure_has_its_footnote_in_markdown_and_latex(tmp_path: Path) -> None:
-    made = noise_floor(break_even_reason="nothing to pay back")
-    texts = files([made], tmp_path)
-    assert "—²" in texts[".md"]
-    assert "- ² nothing to pay back\n" in texts[".md"]
+    texts = files([noise_floor()], tmp_path)
+    assert "—¹" in texts[".md"]
+    assert "- ¹ nothing was optimised\n" in texts[".md"]
     assert r"---\textsuperscript{1}" in texts[".tex"]
-    assert r"\textsuperscript{1}~nothing to pay back" in texts[".tex"]
+    assert r"\textsuperscript{1}~nothing was optimised" in texts[".tex"]
 
 
 def test_half_a_sum_of_joules_is_missing_and_not_half() -> None:
@@ -299,10 +299,12 @@ def test_records_stand_together_only_under_equal_conditions() -> None:
     assert found[0][0] == "a_first"
 
 
-def test_two_protocols_of_one_name_are_told_apart_by_what_differs() -> None:
+def test_two_protocols_of_one_name_are_told_apart_by_what_differs(tmp_path: Path) -> None:
     made = record(), record(protocol={"name": "paper", "window_s": 5.0, "blocks": 8})
     found = {section.protocol for section in assemble(made).sections}
     assert found == {"paper (window_s 10.0)", "paper (window_s 5.0)"}
+    frame = pandas.read_csv(io.StringIO(files(list(made), tmp_path)[".csv"]), skiprows=1)
+    assert frame["protocol_json"].nunique() == 2
 
 
 # Words and notes
@@ -345,8 +347,9 @@ def test_a_variant_that_does_not_exploit_its_sparsity_is_marked() -> None:
     assert "not exploited" in printed([made])
 
 
-def test_an_invalid_session_is_named_and_its_verdict_withheld() -> None:
-    made = record(label="zip", seed=3)
+@pytest.mark.parametrize("technique", ["prune", "none"])
+def test_an_invalid_session_is_named_and_its_verdict_withheld(technique: str) -> None:
+    made = record(technique, label="zip", seed=3)
     broken = dataclasses.replace(made.session, valid=False, reason="idle drifted by +8.0%")
     made = dataclasses.replace(made, session=broken)
     assert verdict_text(made) == "invalid session: idle drifted by +8.0%"
@@ -357,7 +360,15 @@ def test_a_host_without_counters_says_so_and_why_and_with_which_model() -> None:
     said = " ".join(text for text, _ in notes(record()))
     assert "No energy counter on this host: the finding is seconds and CPU-seconds" in said
     assert "counters: no /sys/class/powercap on this host" in said
-    assert "modelled (C) come from codecarbon.cpu_load (floor 0.1, tdp_w 125)" in said
+    assert "modelled (C) come from codecarbon.cpu_load (floor = 0.1, tdp_w = 125)" in said
+
+
+def test_why_a_meter_is_not_there_is_told_without_how_to_mend_it() -> None:
+    made = record()
+    reason = "meter.counters: nothing to read. Mend one of these:\n  cpu: modprobe it"
+    session = dataclasses.replace(made.session, unavailable={"counters": reason})
+    said = " ".join(text for text, _ in notes(dataclasses.replace(made, session=session)))
+    assert "seconds and CPU-seconds (meter.counters: nothing to read)." in said
 
 
 def test_a_host_with_counters_says_what_they_count_and_what_not() -> None:
@@ -641,7 +652,6 @@ def test_a_paper_that_cannot_be_written_is_refused_with_its_knob(
         ("store.rot=x", "store.root=DIR"),
         ("paper_root=x", "paper.root=DIR"),
         ("--quite", "--quiet"),
-        ("-h=1", "--help"),
     ],
 )
 def test_a_misspelt_word_is_refused_with_the_nearest(

@@ -73,7 +73,15 @@ def obstacle() -> str | None:
     """Return why the RAPL rig cannot run here."""
     if not (RIG / "rapl_rig.py").exists():
         return "the rig is not beside this checkout"
-    command = [sys.executable, str(RIG / "rapl_rig.py"), "--power", "constant:1", "--", "true"]
+    command = [
+        sys.executable,
+        "-B",
+        str(RIG / "rapl_rig.py"),
+        "--power",
+        "constant:1",
+        "--",
+        "true",
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode == 0:
         return None

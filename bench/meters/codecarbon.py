@@ -133,7 +133,7 @@ class CodeCarbon:
         try:
             self._tracker.get_detected_hardware()  # what start() would do and suppress
         except Exception as err:  # whatever a driver or a half-built tracker raises
-            raise MeterError(f"meter.codecarbon: {self._log.suppressed or repr(err)}") from err
+            raise MeterError(f"meter.codecarbon: {self._log.suppressed or err}") from err
         self._tracker.start()
         found = _channels(self._tracker, self._sample(), self.cpu_power_w)
         self.missing = {name: reason for name, reason in found.items() if isinstance(reason, str)}
@@ -171,7 +171,7 @@ class _Log(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.exc_info and record.exc_info[1] is not None:
-            self.suppressed = repr(record.exc_info[1])
+            self.suppressed = f"{type(record.exc_info[1]).__name__}: {record.exc_info[1]}"
         return record.levelno >= logging.ERROR
 
 

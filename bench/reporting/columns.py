@@ -139,8 +139,16 @@ def _why_absent(record: Record, measure: MeasureName, grade: Grade) -> str:
         return f"{measure} was not compared"
     if grade == MODELLED:
         return "no model was run"
-    why = [f"{name}: {reason}" for name, reason in sorted(record.session.unavailable.items())]
-    return "; ".join([f"no joules of grade {grade}", *why])
+    return "; ".join([f"no joules of grade {grade}", *unavailable(record)])
+
+
+def unavailable(record: Record) -> list[str]:
+    """Return why meters could not be opened, without how to mend that, which is no finding."""
+    said = {
+        name: " ".join(reason.partition("\n")[0].partition(". ")[0].split()).rstrip(".")
+        for name, reason in sorted(record.session.unavailable.items())
+    }
+    return [text if name in text else f"{name}: {text}" for name, text in said.items()]
 
 
 @dataclass(frozen=True, slots=True)

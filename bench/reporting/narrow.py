@@ -50,17 +50,19 @@ class Strip:
 def strips(
     records: Sequence[Record], columns: Sequence[Column], footnotes: Footnotes
 ) -> list[Strip]:
-    """Return the columns as strips; notes are numbered row by row, as they are read."""
+    """Return the columns as strips; notes are numbered in the order in which they are read."""
     stacks: list[list[int]] = []
     for index, column in enumerate(columns):
         if column.stacked and stacks:
             stacks[-1].append(index)
         else:
             stacks.append([index])
-    lines = [
-        [_lines([(columns[i], row[i]) for i in stack], footnotes) for stack in stacks]
-        for row in rows(records, columns)
-    ]
+    lines = []
+    for row in rows(records, columns):
+        pairs = [_pair([(columns[index], row[index]) for index in stack]) for stack in stacks]
+        upper = [_line(first, footnotes) for first, _ in pairs]
+        lower = [_line(second, footnotes) for _, second in pairs]
+        lines.append(list(zip(upper, lower, strict=True)))
     return [
         Strip(
             tuple(columns[index] for index in stack),
@@ -78,15 +80,18 @@ def _head(stack: Sequence[Column]) -> tuple[str, str]:
     return first.heading, "" if first.words else stack[1].heading
 
 
-def _lines(stack: Sequence[tuple[Column, Cell]], footnotes: Footnotes) -> tuple[Line, Line]:
+def _pair(stack: Sequence[tuple[Column, Cell]]) -> tuple[Cell, Cell]:
+    """Return what stands above and what stands below."""
     column, first = stack[0]
-    mark = footnotes.mark(first)
     if len(stack) > 1:
         below, second = stack[1]
         # Below a word a figure says what it is; below a figure the heading does.
         text = f"{below.heading} {second.text}" if column.words else second.text
-        return Line(first.text, mark), Line(text, footnotes.mark(second))
-    # The mark stands behind the last word of the cell.
+        return first, Cell(text, note=second.note)
     if first.below:
-        return Line(first.text), Line(first.below, mark)
-    return Line(first.text, mark), Line("")
+        return Cell(first.text), Cell(first.below, note=first.note)  # marked at its end
+    return first, Cell("")
+
+
+def _line(cell: Cell, footnotes: Footnotes) -> Line:
+    return Line(cell.text, footnotes.mark(cell))

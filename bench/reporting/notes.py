@@ -13,7 +13,7 @@ from typing import Any
 from bench.records import Comparison, Grade, Record
 from bench.reporting.cells import points, ratio
 from bench.reporting.claims import BASELINE, contains_one
-from bench.reporting.columns import MEASURED, MODELLED, compared, measured
+from bench.reporting.columns import MEASURED, MODELLED, compared, measured, unavailable
 from bench.store import SetAside
 
 _HOW: dict[Grade, str] = {"A": "a wall meter", "B": "hardware counters"}
@@ -86,7 +86,7 @@ def _joules(records: Sequence[Record]) -> Iterator[Note]:
     if not uncounted:
         return
     where = "on this host" if len(uncounted) == len(records) else "for some of these records"
-    why = sorted({f"{n}: {w}" for r in uncounted for n, w in r.session.unavailable.items()})
+    why = sorted({reason for record in uncounted for reason in unavailable(record)})
     reasons = f" ({'; '.join(why)})" if why else ""
     yield Note(f"No energy counter {where}: the finding is seconds and CPU-seconds{reasons}.")
 
@@ -118,7 +118,10 @@ def _modelled(records: Sequence[Record]) -> Iterator[Note]:
 
 def _model(channel: Mapping[str, Any]) -> str:
     detail = channel.get("detail") or {}
-    constants = ", ".join(f"{name} {value}" for name, value in sorted(detail.items()))
+    constants = ", ".join(
+        f"{name} = {value:.4g}" if isinstance(value, float) else f"{name} = {value}"
+        for name, value in sorted(detail.items())
+    )
     return f"{channel['source']} ({constants})" if constants else str(channel["source"])
 
 

@@ -29,12 +29,16 @@ from bench.reporting.columns import (
 def title(settings: Mapping[str, Any]) -> str:
     """Return the name of a protocol or a runtime, all its values if it has none."""
     name = settings.get("name")
-    return str(name) if name else json.dumps(dict(settings), sort_keys=True, default=str)
+    return str(name) if name else _json(settings)
 
 
-def _fields(*names: str, prefix: str = "") -> tuple[Figure, ...]:
+def _json(settings: Mapping[str, Any]) -> str:
+    return json.dumps(dict(settings), sort_keys=True, default=str)
+
+
+def _fields(*names: str) -> tuple[Figure, ...]:
     """Return figures that are fields of the record as they stand, named after their last part."""
-    return tuple(Figure(prefix + name.rpartition(".")[2], attrgetter(name)) for name in names)
+    return tuple(Figure(name.rpartition(".")[2], attrgetter(name)) for name in names)
 
 
 def _technique(record: Record) -> Cell:
@@ -73,6 +77,8 @@ def _share_column(name: str, heading: str, path: str, stacked: bool = False) -> 
 
 def _break_even(record: Record) -> Cell:
     found = record.break_even
+    if record.technique == BASELINE:
+        return missing(OPTIMISATION.absent)
     if found is None:
         reason = record.break_even_reason or "the record gives no reason"
         return Cell("never", note=reason) if "never" in reason else missing(reason)
@@ -100,6 +106,8 @@ TECHNIQUE = Column(
         *_fields("workload", "host"),
         Figure("protocol", lambda r: title(r.protocol)),
         Figure("runtime", lambda r: title(r.runtime)),
+        Figure("protocol_json", lambda r: _json(r.protocol)),
+        Figure("runtime_json", lambda r: _json(r.runtime)),
         *_fields("technique", "label"),
     ),
     words=True,
