@@ -130,6 +130,7 @@ def _pair(cfg: DictConfig, config: dict[str, Any], place: Path, data_digest: str
         config=config,
         data_digest=data_digest,
         host=config["store"]["host"],
+        replace=config["force"],
     )
 
 
@@ -149,7 +150,8 @@ def _print_table() -> None:
         return
     ours = {p.parts[-4:-2] for p, _ in _seen}
     records = [r for r in built.collection.records if (r.host, r.workload) in ours]
-    console = Console(highlight=False)
+    # A log has no width; 120 columns hold the table's main part.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     console.print(tables.terminal(records, built.collection.set_aside))
     console.print(f"Records: {place.parents[3]}", soft_wrap=True)
     console.print(f"Tables:  {', '.join(map(str, built.files))}", soft_wrap=True)
@@ -202,6 +204,8 @@ def main() -> int:
         sys.argv = [word for word in sys.argv if word not in quiet]
         os.environ[QUIET] = "1"
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch's profiler writes to stderr otherwise
+    if not sys.stderr.isatty() or os.environ.get("JOULEBENCH_QUIET"):
+        os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     # Left to itself Hydra prints half a traceback; its exceptions say more.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     status, wrong = 0, ""

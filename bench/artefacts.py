@@ -6,7 +6,6 @@ tensors that a fresh process must reproduce, and ``card.json`` with what it cost
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shutil
 from collections.abc import Iterator, Sequence
@@ -18,7 +17,9 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from bench.records import Artefact, Phase, build
+from bench import codec
+from bench.readings import Phase
+from bench.records import Artefact
 from bench.techniques import Technique
 from bench.workloads import Workload
 
@@ -114,9 +115,9 @@ def load_probe(folder: Path) -> Tensor:
 
 def write_card(card: Card, folder: Path) -> None:
     """Write the card beside the weights."""
-    (folder / CARD).write_text(json.dumps(dataclasses.asdict(card), indent=1, sort_keys=True))
+    (folder / CARD).write_text(codec.encode(card))
 
 
 def read_card(folder: Path) -> Card:
     """Read a card back."""
-    return build(Card, json.loads((folder / CARD).read_text()))
+    return codec.decode(Card, json.loads((folder / CARD).read_text()))

@@ -9,16 +9,8 @@ import numpy as np
 from bench import statistics
 from bench.measurement.figures import WALL, Figure
 from bench.measurement.session import Window, per_item
-from bench.records import (
-    MEASURED_GRADES,
-    Arm,
-    BreakEven,
-    Comparison,
-    Phase,
-    Proof,
-    Quality,
-    Verdict,
-)
+from bench.readings import MEASURED_GRADES, Phase
+from bench.records import Arm, BreakEven, Comparison, Proof, Quality, Verdict
 
 UNEXPLOITED_MACS = 0.8
 """A variant with fewer than this share of the baseline's multiply-accumulates ..."""

@@ -20,7 +20,7 @@ from bench import machine
 from bench.meters import Meters
 from bench.meters.codecarbon import CodeCarbon
 from bench.meters.counters import Counters
-from bench.records import MEASURED_GRADES, Reading
+from bench.readings import MEASURED_GRADES, Reading
 
 WINDOW_S = 1.0
 """Seconds that meters and machine are watched: ten updates of the slowest counter."""

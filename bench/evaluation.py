@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from bench import artefacts, digests, facts
+from bench import artefacts, codec, digests, facts
 from bench.measurement import Gauge
 from bench.measurement.serving import first_call
 from bench.meters import Meters
 from bench.progress import Bar
-from bench.records import Phase, build
+from bench.readings import Phase
 from bench.runtime import Runtime
 from bench.techniques import Technique
 from bench.workloads import Batch, Examples, Workload
@@ -59,6 +59,7 @@ class Look:
         seed: Of the pair.
         folder: The artefact.
         meters: Read around each phase.
+        max_examples: Test examples to look at; ``None`` for all.
     """
 
     workload: Workload
@@ -67,11 +68,17 @@ class Look:
     seed: int
     folder: Path
     meters: Meters
+    max_examples: int | None
 
     @property
     def file(self) -> Path:
         """Where the result is kept: beside the artefact, one file a runtime."""
-        name = digests.digest(dataclasses.asdict(self.runtime))[:12]
+        shaping = {
+            "runtime": dataclasses.asdict(self.runtime),
+            "batch_size": self.workload.batch_size,
+            "max_examples": self.max_examples,
+        }
+        name = digests.digest(shaping)[:12]
         return self.folder / f"evaluation-{name}.json"
 
 
@@ -97,7 +104,7 @@ def evaluate(look: Look) -> None:
         simulations=facts.simulations(model),
         reload_exact=bool(torch.equal(outputs, artefacts.load_probe(look.folder))),
     )
-    text = json.dumps(dataclasses.asdict(result))
+    text = codec.encode(result)
     artefacts.write_beside(text, look.file)
 
 
@@ -105,27 +112,28 @@ def read(look: Look) -> Evaluation | None:
     """Return the kept result, or ``None`` if there is none yet."""
     if not look.file.is_file():
         return None
-    return build(Evaluation, json.loads(look.file.read_text()))
+    return codec.decode(Evaluation, json.loads(look.file.read_text()))
 
 
 def _predict(look: Look, model: nn.Module, served: nn.Module) -> tuple[np.ndarray, np.ndarray]:
     labels, predictions = [], []
     examples = look.workload.test_examples()
     with torch.inference_mode(), Bar(f"{look.workload.name}: evaluating") as bar:
-        for batch, count in _batches(examples, look.workload.batch_size):
+        total = min(len(examples), look.max_examples or len(examples))
+        for batch, count in _batches(examples, total, look.workload.batch_size):
             outputs = look.workload.forward(served, look.runtime.inputs(batch, model))
             predictions.append(look.workload.predict(outputs)[:count].cpu().numpy())
             labels.append(batch["labels"][:count].numpy())
             done = sum(map(len, labels))
-            bar.tell(done, len(examples), f"{done} of {len(examples)} examples")
+            bar.tell(done, total, f"{done} of {total} examples")
     return np.concatenate(labels), np.concatenate(predictions)
 
 
-def _batches(examples: Examples, size: int) -> Iterator[tuple[Batch, int]]:
+def _batches(examples: Examples, total: int, size: int) -> Iterator[tuple[Batch, int]]:
     """Give batches of one size: the last is filled up with its first example again.
 
     A compiled model has static shapes, and would be compiled anew for a shorter batch.
     """
-    for start in range(0, len(examples), size):
-        indices = list(range(start, min(start + size, len(examples))))
+    for start in range(0, total, size):
+        indices = list(range(start, min(start + size, total)))
         yield examples.__getitems__(indices + [start] * (size - len(indices))), len(indices)

@@ -73,7 +73,7 @@ def kernels(
         workload.forward(model, inputs)
         runtime.synchronise()
     dtypes = {
-        event.name(): next((d for d in event.dtypes() if d not in ("", "Scalar")), "")
+        event.name(): next((d for d in event.dtypes() if d and not d.startswith("Scalar")), "")
         for event in profiler.profiler.kineto_results.events()
     }
     times: Counter[str] = Counter()

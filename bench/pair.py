@@ -32,7 +32,8 @@ from bench.measurement.frames import trace_frame, windows_frame
 from bench.measurement.protocol import Protocol
 from bench.meters import Meters
 from bench.production import Order, produce
-from bench.records import Arm, Comparison, Phase, Proof, Record, Session
+from bench.readings import Phase
+from bench.records import Arm, Comparison, Proof, Record, Session
 from bench.runtime import Runtime
 from bench.techniques import Technique
 from bench.training import Training
@@ -61,6 +62,7 @@ class Pair:
         config: The resolved configuration, for the record.
         data_digest: Of the names and sizes in the data folder, if there is one.
         host: Name of the machine.
+        replace: Whether a record that stands there is measured again.
     """
 
     workload: Workload
@@ -75,6 +77,7 @@ class Pair:
     config: Mapping[str, Any]
     data_digest: str | None
     host: str
+    replace: bool
 
 
 def run(pair: Pair) -> Record:
@@ -97,7 +100,7 @@ def run(pair: Pair) -> Record:
         "predictions": predictions,
         "trace": trace_frame(measured.spans),
     }
-    store.write(pair.place, record, tables, replace=True)
+    store.write(pair.place, record, tables, replace=pair.replace)
     return record
 
 
@@ -144,7 +147,15 @@ def _make(pair: Pair, stages: Sequence[Technique], source: Path | None) -> Path:
 
 def _evaluate(pair: Pair, stages: Sequence[Technique], folder: Path) -> Evaluation:
     """Return what an arm does to the test split, evaluated once per artefact and runtime."""
-    look = Look(pair.workload, stages, pair.runtime, pair.seed, folder, pair.meters)
+    look = Look(
+        pair.workload,
+        stages,
+        pair.runtime,
+        pair.seed,
+        folder,
+        pair.meters,
+        pair.protocol.max_examples,
+    )
     with exclusive(look.file.with_suffix(".lock"), "whoever is evaluating the same model"):
         if (kept := evaluation.read(look)) is not None:
             return kept
@@ -276,7 +287,7 @@ def _session(measured: Measured) -> Session:
 
 def _noise_floor(pair: Pair) -> Comparison | None:
     """Return the newest A/A pair of this workload, protocol and runtime on this host, if any."""
-    places = (pair.place.parents[1] / "none").glob("*/")
+    places = (pair.place.parents[1] / "none").glob("[!.]*")
     found = [record for place in places if (record := store.find(place)) is not None]
     alike = [
         record

@@ -6,65 +6,21 @@ that failed is ``None`` with a reason, never zero. ``results/README.md`` explain
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import types
-import typing
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
+
+from bench import codec
+from bench.readings import Grade, Phase
 
 SCHEMA = 1
 """Number of the record's layout; a rename or a change of meaning raises it."""
-
-Grade = Literal["A", "B", "C", "S", "none"]
-"""How a joule was obtained: wall meter, hardware counter, model, synthetic (tests), not at all."""
-
-MEASURED_GRADES: frozenset[str] = frozenset({"A", "B"})
-"""Grades that may carry a headline."""
 
 MeasureName = Literal["energy_j", "cpu_s", "wall_s"]
 
 
 class RecordError(ValueError):
     """A document that is not a record of this schema; the message names the field."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """Joules of one component over one phase or window.
-
-    Attributes:
-        meter: Name of the meter, e.g. ``counters``.
-        component: What was metered, e.g. ``cpu:0``, ``gpu:1``, ``dram:0``.
-        source: Where the figure comes from, e.g. ``zeus.rapl``, ``codecarbon.cpu_load``.
-        grade: How it was obtained.
-        energy_j: Joules, gross; ``None`` if the reading failed.
-        reason: Why ``energy_j`` is missing; ``None`` when it is there.
-    """
-
-    meter: str
-    component: str
-    source: str
-    grade: Grade
-    energy_j: float | None
-    reason: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Phase:
-    """One accounted span of work.
-
-    Attributes:
-        wall_s: Seconds on a monotonic clock.
-        cpu_s: CPU-seconds of the process tree.
-        readings: Joules by meter and component.
-        items: Samples processed (training examples, inferences), 0 where that means nothing.
-    """
-
-    wall_s: float
-    cpu_s: float
-    readings: tuple[Reading, ...] = ()
-    items: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,13 +270,9 @@ class Record:
     schema: int = field(default=SCHEMA)
 
 
-T = TypeVar("T")
-
-
 def to_json(record: Record) -> str:
-    """Return the record as indented JSON with sorted keys and no NaN."""
-    plain = dataclasses.asdict(record)
-    return json.dumps(plain, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
+    """Return the record as JSON; ``ValueError`` if a figure is not finite."""
+    return codec.encode(record)
 
 
 def from_json(text: str) -> Record:
@@ -337,68 +289,9 @@ def from_json(text: str) -> Record:
     if not isinstance(document, dict):
         raise RecordError(f"a record is a JSON object, this is a {type(document).__name__}")
     schema = document.get("schema")
-    if schema != SCHEMA:
+    if schema != SCHEMA or isinstance(schema, bool):
         raise RecordError(f"schema is {schema!r}, this version of joulebench reads {SCHEMA}")
-    return build(Record, document)
-
-
-def build(kind: type[T], value: Any, where: str = "") -> T:
-    """Build a dataclass of this module from plain JSON values, checking every field.
-
-    Args:
-        kind: The dataclass wanted.
-        value: A mapping of its fields.
-        where: Dotted path of ``value`` in its document, for the error message.
-
-    Raises:
-        RecordError: A field is missing, unknown or of the wrong type.
-    """
-    return typing.cast(T, _decode(kind, value, where or kind.__name__.lower()))
-
-
-def _decode(kind: Any, value: Any, where: str) -> Any:
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if dataclasses.is_dataclass(kind):
-        return _decode_fields(kind, value, where)
-    if kind is Any:
-        return value
-    if origin in (typing.Union, types.UnionType):
-        if value is None and type(None) in arguments:
-            return None
-        (inner,) = [a for a in arguments if a is not type(None)]
-        return _decode(inner, value, where)
-    if origin is Literal:
-        _require(value in arguments, where, f"one of {arguments}", value)
-        return value
-    if origin is tuple:
-        _require(isinstance(value, list | tuple), where, "a list", value)
-        return tuple(_decode(arguments[0], v, f"{where}[{i}]") for i, v in enumerate(value))
-    if origin is dict:
-        _require(isinstance(value, dict), where, "an object", value)
-        return {k: _decode(arguments[1], v, f"{where}.{k}") for k, v in value.items()}
-    if kind is float:
-        _require(isinstance(value, int | float) and not isinstance(value, bool), where, kind, value)
-        return float(value)
-    _require(isinstance(value, kind) and not (kind is int and value is True), where, kind, value)
-    return value
-
-
-def _decode_fields(kind: Any, value: Any, where: str) -> Any:
-    _require(isinstance(value, dict), where, "an object", value)
-    hints = typing.get_type_hints(kind)
-    required = {
-        f.name
-        for f in dataclasses.fields(kind)
-        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-    }
-    if missing := sorted(required - set(value)):
-        raise RecordError(f"{where} lacks {', '.join(missing)}")
-    if unknown := sorted(set(value) - set(hints)):
-        raise RecordError(f"{where} has fields this schema does not know: {', '.join(unknown)}")
-    return kind(**{name: _decode(hints[name], v, f"{where}.{name}") for name, v in value.items()})
-
-
-def _require(holds: bool, where: str, wanted: object, value: object) -> None:
-    if not holds:
-        expected = wanted.__name__ if isinstance(wanted, type) else wanted
-        raise RecordError(f"{where} should be {expected}, is {value!r}")
+    try:
+        return codec.decode(Record, document)
+    except codec.CodecError as err:
+        raise RecordError(str(err)) from err

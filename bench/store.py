@@ -226,11 +226,9 @@ def write_text(path: Path, text: str) -> Path:
 def _read(path: Path) -> Record:
     """Return a record; every way of not being one is a ``RecordError`` on one line."""
     try:
-        record = from_json(path.read_text(encoding="utf-8"))
-        to_json(record)  # json reads NaN and 1e999; what cannot be written is no record
-    except (ValueError, OverflowError, RecursionError) as err:
+        return from_json(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as err:
         raise RecordError(" ".join(str(err).split())[:_REASON_CHARACTERS]) from err
-    return record
 
 
 def _hidden(path: Path, act: str) -> Path:

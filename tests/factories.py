@@ -6,18 +6,16 @@ import dataclasses
 import hashlib
 from typing import Any
 
+from bench.readings import Grade, Phase, Reading
 from bench.records import (
     Arm,
     Artefact,
     BreakEven,
     Comparison,
     Discard,
-    Grade,
     MeasureName,
-    Phase,
     Proof,
     Quality,
-    Reading,
     Record,
     Session,
     Verdict,

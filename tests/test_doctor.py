@@ -14,7 +14,7 @@ import pytest
 
 from bench import doctor
 from bench.meters import Channel, Counts, MeterError
-from bench.records import Grade
+from bench.readings import Grade
 
 
 class Steady:

@@ -19,7 +19,8 @@ from factories import comparison, noise_floor, record
 from rich.console import Console
 
 from bench import report, store
-from bench.records import BreakEven, Discard, Reading, Record, to_json
+from bench.readings import Reading
+from bench.records import BreakEven, Discard, Record, to_json
 from bench.reporting import cells, tables
 from bench.reporting.cells import DASH
 from bench.reporting.claims import verdict_text

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 from bench import machine
 from bench.meters import Counts, Meters
-from bench.records import Phase, Reading
+from bench.readings import Phase, Reading
 
 
 @dataclass(frozen=True, slots=True)

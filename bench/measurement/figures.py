@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from bench.measurement import Span
 from bench.meters import Channel
-from bench.records import Grade, MeasureName, Phase
+from bench.readings import Grade, Phase
+from bench.records import MeasureName
 
 _BEST_FIRST: tuple[Grade, ...] = ("A", "B", "S")
 """Grades that may lead; S only where the sensors are simulated, and never in a table."""

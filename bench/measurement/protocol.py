@@ -25,6 +25,7 @@ class Protocol:
         max_steal: Share of all cores the hypervisor may keep during a window.
         max_foreign: Share of all cores other processes may use during a window.
         max_idle_drift: Relative change of idle power between before and after.
+        max_examples: Test examples that are evaluated; ``None`` for all, as any paper needs.
         rehearsal: Checks that everything composes; its records never enter a table.
     """
 
@@ -43,6 +44,7 @@ class Protocol:
     max_steal: float
     max_foreign: float
     max_idle_drift: float
+    max_examples: int | None
     rehearsal: bool
 
     def __post_init__(self) -> None:
@@ -52,6 +54,11 @@ class Protocol:
         for key in ("lead_in_s", "jitter_s", "warmup_s", "idle_s", "min_ticks"):
             if (value := getattr(self, key)) < 0:
                 raise ValueError(f"protocol.{key} is {value}: it cannot be negative")
+        if self.max_examples is not None and (self.max_examples < 1 or not self.rehearsal):
+            raise ValueError(
+                f"protocol.max_examples is {self.max_examples}: only a rehearsal may leave out "
+                f"test examples, and none can do without any; null evaluates all"
+            )
         if not 2 <= self.min_blocks <= self.max_blocks:
             raise ValueError(
                 f"protocol.min_blocks is {self.min_blocks}, max_blocks {self.max_blocks}: an "

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from bench.records import Grade, Reading
+from bench.readings import Grade, Reading
 
 RIG_VARIABLES: Mapping[str, str] = {
     "cpu": "RAPL_RIG",
@@ -77,6 +77,8 @@ class Meter(Protocol):
     """A cumulative joule counter. Implementations are dataclasses whose fields are the knobs."""
 
     name: str
+    missing: dict[str, str]
+    """Devices of its kind that it cannot read, with the reason; filled by ``open``."""
 
     def open(self) -> tuple[Channel, ...]:
         """Start reading and return what can be read, at least one channel.
@@ -130,7 +132,8 @@ class Meters:
         meters: Fastest to read first: the fastest is read nearest to the clock.
         required: Whether a meter that cannot be opened is an error, or only named.
         channels: What each opened meter reads, by its name.
-        unavailable: Why the others could not be opened, by their name.
+        unavailable: Why the others could not be opened, by their name; of those that could, which
+            devices they lack, as ``<meter>/<component>``.
     """
 
     meters: tuple[Meter, ...]
@@ -144,9 +147,11 @@ class Meters:
         Raises:
             MeterError: A meter cannot be opened and ``required`` is set.
         """
+        self.unavailable.clear()
         for meter in self.meters:
             try:
                 self.channels[meter.name] = meter.open()
+                self.unavailable |= {f"{meter.name}/{k}": v for k, v in meter.missing.items()}
             except MeterError as err:
                 if self.required:
                     self.__exit__()

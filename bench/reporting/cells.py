@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from bench.records import Grade
+from bench.readings import Grade
 
 DASH = "—"
 _PREFIXES = ("", "k", "M", "G", "T", "P")

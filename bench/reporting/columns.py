@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from bench.records import Arm, Comparison, Grade, MeasureName, Phase, Record
+from bench.readings import Grade, Phase
+from bench.records import Arm, Comparison, MeasureName, Record
 from bench.reporting.cells import Cell, amount, interval, missing, ratio, seconds
 
 MEASURED: tuple[Grade, ...] = ("A", "B")

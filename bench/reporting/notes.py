@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.records import Comparison, Grade, Record
+from bench.readings import Grade
+from bench.records import Comparison, Record
 from bench.reporting.cells import points, ratio
 from bench.reporting.claims import BASELINE, contains_one
 from bench.reporting.columns import MEASURED, MODELLED, compared, measured, unavailable

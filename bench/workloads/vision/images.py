@@ -57,11 +57,10 @@ def load(dataset: str, splits: tuple[str, str], root: str | None) -> Mapping[str
         loaded = datasets.load_dataset("parquet", data_files=files)
         return {"train": loaded[splits[0]], "test": loaded[splits[1]]}
     if all(folders.values()):
-        train, test = (
-            datasets.load_dataset("imagefolder", data_dir=str(folders[split]), split="train")
-            for split in splits
-        )
-        return {"train": train, "test": test}
+        # Named files: left to itself, the loader takes "val" in a file's name for its split.
+        patterns = {split: f"{place}/**" for split, place in folders.items()}
+        loaded = datasets.load_dataset("imagefolder", data_files=patterns, drop_labels=False)
+        return {"train": loaded[splits[0]], "test": loaded[splits[1]]}
     raise WorkloadError(
         f"data.root={root} does not hold both splits of {dataset}: neither {splits[0]}.parquet and "
         f"{splits[1]}.parquet (or shards {splits[0]}-*.parquet) nor image folders "

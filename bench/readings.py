@@ -1,0 +1,50 @@
+"""A joule and how it was obtained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Grade = Literal["A", "B", "C", "S", "none"]
+"""How a joule was obtained: wall meter, hardware counter, model, synthetic (tests), not at all."""
+
+MEASURED_GRADES: frozenset[str] = frozenset({"A", "B"})
+"""Grades that may carry a headline."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Joules of one component over one phase or window.
+
+    Attributes:
+        meter: Name of the meter, e.g. ``counters``.
+        component: What was metered, e.g. ``cpu:0``, ``gpu:1``, ``dram:0``.
+        source: Where the figure comes from, e.g. ``zeus.rapl``, ``codecarbon.cpu_load``.
+        grade: How it was obtained.
+        energy_j: Joules, gross; ``None`` if the reading failed.
+        reason: Why ``energy_j`` is missing; ``None`` when it is there.
+    """
+
+    meter: str
+    component: str
+    source: str
+    grade: Grade
+    energy_j: float | None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One accounted span of work.
+
+    Attributes:
+        wall_s: Seconds on a monotonic clock.
+        cpu_s: CPU-seconds of the process tree.
+        readings: Joules by meter and component.
+        items: Samples processed (training examples, inferences), 0 where that means nothing.
+    """
+
+    wall_s: float
+    cpu_s: float
+    readings: tuple[Reading, ...] = ()
+    items: int = 0
