@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("bench")
 
 
-def _conf() -> Path:
+def conf_folder() -> Path:
     """Return the configuration tree: beside the package in a checkout, inside it once installed."""
     package = Path(__file__).resolve().parent
     inside = package / "conf"
@@ -46,7 +46,7 @@ _seen: list[tuple[Path, Path]] = []
 """Record's folder and paper's folder of each pair seen through, for the table at the end."""
 
 
-@hydra.main(version_base=None, config_path=str(_conf()), config_name="config")
+@hydra.main(version_base=None, config_path=str(conf_folder()), config_name="config")
 def job(cfg: DictConfig) -> None:
     """Measure one pair, unless it is measured already."""
     from bench import store
@@ -183,9 +183,9 @@ def _keys() -> list[str]:
     """Return every key of the configuration with the groups chosen on the command line."""
     from hydra import compose, initialize_config_dir
 
-    groups = {path.name for path in _conf().iterdir() if path.is_dir()}
+    groups = {path.name for path in conf_folder().iterdir() if path.is_dir()}
     chosen = [word for word in sys.argv[1:] if word.partition("=")[0] in groups and "," not in word]
-    with initialize_config_dir(str(_conf()), version_base=None):
+    with initialize_config_dir(str(conf_folder()), version_base=None):
         config = OmegaConf.to_container(compose("config", chosen), resolve=False)
 
     def walk(node: Any, path: str) -> list[str]:

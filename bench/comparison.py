@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bench import artefacts
 from bench.measurement import Gauge, Span
@@ -52,12 +53,14 @@ class Measured:
         spans: Every span in order, lead-ins and pauses lying between them.
         channels: What each meter read.
         unavailable: Meters that could not be opened, with the reason.
+        served_on: Device, threads and switches that torch really used.
     """
 
     outcome: Outcome
     spans: tuple[Span, ...]
     channels: dict[str, tuple[Channel, ...]]
     unavailable: dict[str, str]
+    served_on: dict[str, Any]
 
 
 def compare(bout: Bout) -> Measured:
@@ -73,6 +76,7 @@ def compare(bout: Bout) -> Measured:
             tuple(gauge.spans),
             dict(meters.channels),
             dict(meters.unavailable),
+            bout.runtime.describe(),
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -16,6 +17,17 @@ UNEXPLOITED_MACS = 0.8
 """A variant with fewer than this share of the baseline's multiply-accumulates ..."""
 UNEXPLOITED_TIME = 0.95
 """... and more than this share of its time does not make use of them."""
+
+_ENERGY: dict[str, Literal["saves", "costs", "undecided"]] = {
+    "below": "saves",
+    "above": "costs",
+    "undecided": "undecided",
+}
+_TIME: dict[str, Literal["faster", "slower", "undecided"]] = {
+    "below": "faster",
+    "above": "slower",
+    "undecided": "undecided",
+}
 
 
 def comparisons(
@@ -127,9 +139,7 @@ def verdict(
     """
     lead = found[0]
     wall = next(c for c in found if c.measure == "wall_s")
-    energy = {"below": "saves", "above": "costs", "undecided": "undecided"}
-    time = {"below": "faster", "above": "slower", "undecided": "undecided"}
-    counted = lead.measure == "energy_j" and lead.grade in MEASURED_GRADES and invalid is None
+    counted = lead.measure == "energy_j" and lead.grade in MEASURED_GRADES
     conditions = (
         (invalid is None, f"the session is invalid: {invalid}"),
         (not changes_nothing, "A/A pair: it shows the noise floor, not a saving"),
@@ -148,9 +158,12 @@ def verdict(
         ),
     )
     reason = next((why for holds, why in conditions if not holds), None)
+    # An invalid session decides nothing, whichever way its intervals lie.
+    lead_lies = statistics.direction(lead.low, lead.high) if invalid is None else "undecided"
+    wall_lies = statistics.direction(wall.low, wall.high) if invalid is None else "undecided"
     return Verdict(
-        energy=energy[statistics.direction(lead.low, lead.high)] if counted else "undecided",  # type: ignore[arg-type]
-        time=time[statistics.direction(wall.low, wall.high)],  # type: ignore[arg-type]
+        energy=_ENERGY[lead_lies] if counted else "undecided",
+        time=_TIME[wall_lies],
         quality=of_quality.verdict,
         headline=reason is None,
         reason=reason,

@@ -221,7 +221,7 @@ def _conclude(
         protocol=dataclasses.asdict(pair.protocol),
         runtime=dataclasses.asdict(pair.runtime),
         config=dict(pair.config),
-        environment=machine.fingerprint(),
+        environment=machine.fingerprint() | {"served_on": measured.served_on},
         data=artefacts.read_card(folders[0]).data | {"folder_sha256": pair.data_digest},
         baseline=baseline,
         variant=variant,

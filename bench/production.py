@@ -18,6 +18,7 @@ from torch import nn
 from bench import artefacts, facts
 from bench.artefacts import Card
 from bench.measurement import Gauge, Span, total
+from bench.measurement.figures import available
 from bench.meters import Meters
 from bench.progress import Bar
 from bench.records import Artefact
@@ -25,6 +26,10 @@ from bench.runtime import Runtime
 from bench.techniques import Loss, Setting, Technique
 from bench.training import History, Training, task_loss, train
 from bench.workloads import Workload
+
+
+PROGRESS_READS = 20
+"""Times that the meters are read during a training for its progress line."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,7 @@ def _train_baseline(order: Order, gauge: Gauge) -> tuple[nn.Module, History]:
     model = order.workload.build(order.seed)
     objective = task_loss(order.workload, order.training)
     with gauge.span("train"):
-        history = _train(order, model, order.training, objective, "training the baseline")
+        history = _train(order, gauge, model, order.training, objective, "training the baseline")
     return model, history
 
 
@@ -97,20 +102,34 @@ def _optimise(order: Order, gauge: Gauge, baseline: Path) -> tuple[nn.Module, Hi
             if stage.recipe is not None:
                 recipe = dataclasses.replace(order.training, **stage.recipe)
                 objective = stage.objective(task_loss(order.workload, recipe), setting)
-                history = _train(order, model, recipe, objective, f"fine-tuning ({stage.label})")
+                title = f"fine-tuning ({stage.label})"
+                history = _train(order, gauge, model, recipe, objective, title)
         with gauge.span("convert"):
             model = stage.convert(model.eval(), setting)
     return model, history
 
 
 def _train(
-    order: Order, model: nn.Module, recipe: Training, objective: Loss, title: str
+    order: Order, gauge: Gauge, model: nn.Module, recipe: Training, objective: Loss, title: str
 ) -> History:
+    spent = [""]
+
     def told(step: int, steps: int, loss: float | None) -> None:
-        bar.tell(step, steps, f"step {step} of {steps}" + (f", loss {loss:.3f}" if loss else ""))
+        if step % max(1, steps // PROGRESS_READS) == 0:
+            spent[0] = _joules(gauge)
+        bar.tell(step, steps, f"step {step}" + (f", loss {loss:.3f}" if loss else "") + spent[0])
 
     with Bar(f"{order.workload.name}, seed {order.seed}: {title}") as bar:
         return train(model, order.workload, recipe, objective, order.seed, told)
+
+
+def _joules(gauge: Gauge) -> str:
+    """Return the joules of the open span for a progress line, the best grade there is."""
+    readings = gauge.so_far()
+    figures = [f for f in available(gauge.meters.channels) if f.measure == "energy_j"]
+    if not figures or (energy_j := figures[0].joules(readings)) is None:
+        return ""
+    return f", {energy_j:.0f} J ({'modelled' if figures[0].grade == 'C' else 'counted'})"
 
 
 def _by_name(spans: Sequence[Span]) -> dict[str, list[Span]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -65,6 +65,17 @@ class Runtime:
             import torch._inductor.config as inductor
 
             inductor.freezing = self.freezing
+
+    def describe(self) -> dict[str, Any]:
+        """Return what ``auto`` and ``null`` came to in this process, for the record."""
+        device = self.torch_device
+        cuda = device.type == "cuda"
+        return {
+            "device": torch.cuda.get_device_name() if cuda else "cpu",
+            "torch_threads": torch.get_num_threads(),
+            "cuda": torch.version.cuda if cuda else None,
+            "matmul_precision": torch.get_float32_matmul_precision(),
+        }
 
     def synchronise(self) -> None:
         """Wait until the device has done all that was asked of it."""

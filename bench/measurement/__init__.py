@@ -75,6 +75,7 @@ class Gauge:
     meters: Meters
     synchronise: Callable[[], None]
     spans: list[Span] = field(default_factory=list)
+    _open: list[_Edge] = field(default_factory=list, init=False)
 
     @contextmanager
     def span(self, name: str) -> Iterator[list[Span]]:
@@ -83,10 +84,20 @@ class Gauge:
         A block that raises is measured by nobody.
         """
         result: list[Span] = []
-        start = self._start()
-        yield result
-        result.append(self._stop(name, start))
+        self._open.append(self._start())
+        try:
+            yield result
+            result.append(self._stop(name, self._open[-1]))
+        finally:
+            self._open.pop()
         self.spans.append(result[0])
+
+    def so_far(self) -> tuple[Reading, ...]:
+        """Return what the innermost open span has cost until now; a read costs about a millisecond.
+
+        For the progress of long phases. Never called inside a window.
+        """
+        return self.meters.between(self._open[-1].counts, self.meters.read(slowest_first=False))
 
     def _start(self) -> _Edge:
         counts = self.meters.read(slowest_first=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from bench.measurement import Span
 from bench.meters import Channel
-from bench.readings import Grade, Phase
+from bench.readings import Grade, Phase, Reading
 from bench.records import MeasureName
 
 _BEST_FIRST: tuple[Grade, ...] = ("A", "B", "S")
@@ -39,9 +39,13 @@ class Figure:
             return span.wall_s
         if self.measure == "cpu_s":
             return span.cpu_s
+        return self.joules(span.readings)
+
+    def joules(self, readings: Sequence[Reading]) -> float | None:
+        """Return the joules of this figure's meter and grade; ``None`` if one is missing."""
         energies_j = [
             reading.energy_j
-            for reading in span.readings
+            for reading in readings
             if (reading.meter, reading.grade) == (self.source, self.grade)
         ]
         if not energies_j or None in energies_j:

@@ -1,0 +1,220 @@
+"""The command as a user types it: real processes, real training, tiny protocol."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).parents[1]
+QUICK = ("protocol=rehearsal", "training.max_steps=3", "training.batch_size=16")
+
+
+def arguments(folder: Path, *words: str) -> list[str]:
+    places = (f"store.root={folder}/results", f"paper.root={folder}/paper", "store.host=testhost")
+    return [sys.executable, "-m", "bench", *places, *words]
+
+
+def bench(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        arguments(folder, *words), capture_output=True, text=True, cwd=ROOT, timeout=300
+    )
+
+
+def records(folder: Path) -> list[Path]:
+    return sorted((folder / "results").glob("testhost/*/*/*/record.json"))
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """One rehearsed pair, measured once for all tests that only look."""
+    folder = tmp_path_factory.mktemp("pair")
+    return folder, bench(folder, "technique=structured_pruning", *QUICK)
+
+
+def test_a_pair_leaves_one_whole_record(
+    measured: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    folder, done = measured
+    assert done.returncode == 0, done.stderr
+    (path,) = records(folder)
+    record = json.loads(path.read_text())
+    assert record["variant"]["macs"] < 0.35 * record["baseline"]["macs"]
+    assert record["proof"]["reload_exact"] is True
+    assert record["proof"]["bytes_fell"] is True
+    assert set(record["variant"]["phases"]) == {"optimise", "convert", "evaluate", "infer"}
+    assert set(record["baseline"]["phases"]) == {"train", "evaluate", "infer"}
+    assert record["rehearsal"] is True
+    assert sorted(p.name for p in path.parent.iterdir()) == [
+        "predictions.parquet",
+        "record.json",
+        "trace.parquet",
+        "windows.parquet",
+    ]
+
+
+def test_the_record_agrees_with_its_tables(
+    measured: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    """Accuracy from the predictions and the ratio from the windows, computed again."""
+    (path,) = records(measured[0])
+    record = json.loads(path.read_text())
+    predictions = pd.read_parquet(path.parent / "predictions.parquet")
+    assert len(predictions) == 64  # protocol.max_examples of a rehearsal
+    for arm in ("baseline", "variant"):
+        accuracy = (predictions["label"] == predictions[arm]).mean()
+        assert accuracy == pytest.approx(record["quality"][arm])
+    windows = pd.read_parquet(path.parent / "windows.parquet").query("kept")
+    seconds = windows["wall_s"] / windows["items"]
+    means = seconds.groupby(windows["arm"]).apply(lambda s: s.prod() ** (1 / len(s)))
+    wall = next(c for c in record["comparisons"] if c["measure"] == "wall_s")
+    assert means["variant"] / means["baseline"] == pytest.approx(wall["ratio"])
+
+
+def test_a_measured_pair_is_not_measured_again(
+    measured: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    folder, _ = measured
+    (path,) = records(folder)
+    before = path.read_bytes(), path.stat().st_mtime_ns
+    done = bench(folder, "technique=structured_pruning", *QUICK)
+    assert done.returncode == 0
+    assert "measured already" in done.stdout
+    assert "making it" not in done.stdout
+    assert (path.read_bytes(), path.stat().st_mtime_ns) == before
+
+
+def test_another_technique_reuses_the_baseline(
+    measured: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    done = bench(measured[0], "technique=none", *QUICK)
+    assert done.returncode == 0, done.stderr
+    assert "baseline: reused" in done.stdout
+    assert "making it" not in done.stdout  # the A/A pair's variant is the baseline
+
+
+def test_quiet_says_nothing_and_the_log_says_all(tmp_path: Path) -> None:
+    done = bench(tmp_path, "-q", "technique=bf16", *QUICK)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    (log,) = (tmp_path / "results").glob(".logs/*/joulebench.log")
+    assert "measuring under protocol rehearsal" in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["technique=structured_prunning"], ["technique=structured_prunning", "structured_pruning"]),
+        (["technique.rato=0.5"], ["technique.rato", "Did you mean"]),
+        (
+            ["technique=structured_pruning", "technique.ratio=50"],
+            ["technique.ratio must be in (0, 1), got 50", "50 % is 0.5"],
+        ),
+        (["data.root=nowhere", "workload=resnet18_cifar10"], ["data.root=nowhere", "not a folder"]),
+        (["store.min_free_bytes=1e18"], ["store.root", "make room"]),
+        (
+            ["workload.architecture=resnet18", "workload.weights=missing.pth"],
+            ["workload.weights=missing.pth", "no such file"],
+        ),
+        (["meter=counters"], ["meter.counters", "meter=all"]),
+    ],
+)
+def test_bad_input_is_refused_in_words(tmp_path: Path, words: list[str], said: list[str]) -> None:
+    if words == ["meter=counters"] and Path("/sys/class/powercap/intel-rapl").exists():
+        pytest.skip("this host has counters")
+    done = bench(tmp_path, *QUICK, *words)
+    assert done.returncode in (1, 2)
+    for text in said:
+        assert text in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not records(tmp_path)
+
+
+def test_a_results_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "results").write_text("a file is in the way")
+    done = bench(tmp_path, *QUICK)
+    assert done.returncode == 1
+    assert "results" in done.stderr
+    assert (tmp_path / "results").read_text() == "a file is in the way"
+
+
+def test_a_failed_pair_leaves_its_traceback_and_is_tried_again(tmp_path: Path) -> None:
+    words = ("technique=structured_pruning", "technique.round_to=4096", *QUICK)
+    for _ in range(2):
+        done = bench(tmp_path, *words)
+        assert done.returncode == 1
+        assert "removed no channel" in done.stderr
+        assert "variant: making it" in done.stdout
+    (failure,) = (tmp_path / "results").glob("testhost/*/*/*/failure.json")
+    assert "Traceback" in json.loads(failure.read_text())["traceback"]
+
+
+def test_one_bad_job_does_not_stop_a_sweep(tmp_path: Path) -> None:
+    words = ("-m", "technique=structured_pruning", "technique.round_to=4096,8", *QUICK)
+    done = bench(tmp_path, *words)
+    assert done.returncode == 1
+    assert len(records(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("flag", ["--help", "--cfg=job"])
+def test_help_and_configuration_import_nothing_heavy(flag: str) -> None:
+    code = (
+        f"import sys; sys.argv = ['bench', '{flag}']\n"
+        "import atexit\n"
+        "heavy = ('torch', 'transformers', 'datasets', 'pandas', 'scipy', 'codecarbon', 'zeus')\n"
+        "atexit.register(lambda: print('HEAVY', [n for n in heavy if n in sys.modules]))\n"
+        "import bench.__main__ as main; main.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert "HEAVY []" in done.stdout, done.stdout[-300:] + done.stderr[-300:]
+
+
+def kill_when(folder: Path, seen: Callable[[str], bool], *words: str) -> str:
+    """Start a pair, kill -9 its process group's leader as soon as its output is like that."""
+    process = subprocess.Popen(
+        arguments(folder, *words),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )
+    assert process.stdout is not None
+    said = ""
+    for line in process.stdout:
+        said += line
+        if seen(said):
+            time.sleep(3)  # into the middle of it
+            process.send_signal(signal.SIGKILL)
+            break
+    process.wait()
+    return said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["baseline: making it", "measuring under protocol"])
+def test_a_pair_that_is_killed_leaves_no_half_record_and_is_finished_by_the_next_run(
+    tmp_path: Path, stage: str
+) -> None:
+    words = ("technique=bf16", "protocol=smoke", "protocol.min_blocks=3", "protocol.max_blocks=3")
+    kill_when(tmp_path, lambda said: stage in said, *words)
+    assert not records(tmp_path)
+    assert not list((tmp_path / "results").glob("testhost/*/*/*"))
+    done = bench(tmp_path, *words)
+    assert done.returncode == 0, done.stderr
+    assert len(records(tmp_path)) == 1
+    if "measuring" in stage:
+        assert "making it" not in done.stdout  # what was finished before the kill is kept
+
+
+@pytest.mark.slow
+def test_a_sweep_trains_each_seeds_baseline_once(tmp_path: Path) -> None:
+    done = bench(tmp_path, "-m", "seed=0,1", "technique=none,structured_pruning,bf16", *QUICK)
+    assert done.returncode == 0, done.stderr
+    assert len(records(tmp_path)) == 6
+    assert done.stdout.count("baseline: making it") == 2

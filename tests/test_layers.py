@@ -1,0 +1,130 @@
+"""Who may import whom: the architecture, read from the imports."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "bench"
+
+LAYERS = {
+    "codec": 0,
+    "readings": 0,
+    "records": 1,
+    "meters": 2,
+    "workloads": 2,
+    "techniques": 3,
+    "runtime": 3,
+    "artefacts": 4,
+    "digests": 4,
+    "facts": 4,
+    "isolation": 4,
+    "machine": 4,
+    "progress": 4,
+    "statistics": 4,
+    "store": 4,
+    "training": 4,
+    "meters.counters": 4,
+    "meters.codecarbon": 4,
+    "workloads.vision": 4,
+    "techniques.bf16": 4,
+    "techniques.structured_pruning": 4,
+    "measurement": 5,
+    "production": 6,
+    "evaluation": 6,
+    "comparison": 6,
+    "conclusions": 6,
+    "reporting": 6,
+    "doctor": 6,
+    "pair": 7,
+    "report": 7,
+    "__main__": 8,
+}
+"""A module may import from layers below its own; parts of one package import each other."""
+
+FENCES = {
+    "torch": {
+        "artefacts",
+        "comparison",
+        "evaluation",
+        "facts",
+        "measurement",
+        "production",
+        "runtime",
+        "techniques",
+        "training",
+        "workloads",
+    },
+    "hydra": {"__main__"},
+    "zeus": {"meters.counters"},
+    "codecarbon": {"meters.codecarbon"},
+    "pynvml": {"machine"},
+    "transformers": {"training"},
+    "datasets": {"workloads"},
+    "torch_pruning": {"techniques"},
+    "matplotlib": set(),
+}
+"""Libraries that only some modules may know."""
+
+
+def sources() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def dotted(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+def unit(name: str) -> str:
+    """Return the longest part of a module's name that has a layer."""
+    while name and name not in LAYERS:
+        name = name.rpartition(".")[0]
+    return name
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def ours(path: Path) -> set[str]:
+    return {unit(name.removeprefix("bench.")) for name in imports(path) if name.startswith("bench.")}
+
+
+@pytest.mark.parametrize("path", sources(), ids=dotted)
+def test_a_module_imports_only_from_layers_below(path: Path) -> None:
+    here = unit(dotted(path))
+    if not dotted(path):
+        assert not ours(path)
+        return
+    assert here, f"{path.name} has no layer: give it one in LAYERS"
+    above = {
+        name for name in ours(path) - {here, ""} if name in LAYERS and LAYERS[name] >= LAYERS[here]
+    }
+    assert not above, f"{dotted(path)} (layer {LAYERS[here]}) imports {sorted(above)}"
+
+
+@pytest.mark.parametrize("path", sources(), ids=dotted)
+def test_a_library_is_known_only_where_it_belongs(path: Path) -> None:
+    name = dotted(path)
+    for library, allowed in FENCES.items():
+        if any(i == library or i.startswith(f"{library}.") for i in imports(path)):
+            assert any(name == a or name.startswith(f"{a}.") for a in allowed), (
+                f"{name} imports {library}, which is for {sorted(allowed)}"
+            )
+
+
+@pytest.mark.parametrize("path", sources(), ids=dotted)
+def test_a_file_is_no_longer_than_three_hundred_lines(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 300
+
+
+def test_every_layer_belongs_to_a_module_that_is_there() -> None:
+    there = {dotted(path) for path in sources()}
+    assert set(LAYERS) <= there

@@ -1,0 +1,344 @@
+"""Windows, blocks and stopping, under a clock and a sensor whose truth is known."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from bench import measurement
+from bench.machine import HostLoad
+from bench.measurement import Gauge, Span, conditions, session, total
+from bench.measurement.figures import WALL, available
+from bench.measurement.frames import trace_frame, windows_frame
+from bench.measurement.protocol import Protocol
+from bench.measurement.session import Load, Outcome, Session, per_item
+from bench.meters import Channel, Counts, Meters
+from bench.readings import Reading
+
+PROTOCOL = Protocol(
+    name="test",
+    window_s=1.0,
+    min_ticks=0,
+    lead_in_s=0.2,
+    jitter_s=0.1,
+    warmup_s=2.0,
+    warmup_tolerance=0.5,
+    idle_s=5.0,
+    min_blocks=4,
+    max_blocks=8,
+    half_width=0.02,
+    max_discarded=0.3,
+    max_steal=0.01,
+    max_foreign=0.05,
+    max_idle_drift=0.05,
+    max_examples=None,
+    rehearsal=False,
+)
+
+
+class FakeClock:
+    """A clock that moves only when somebody sleeps or works."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+    def monotonic_ns(self) -> int:
+        return round(self.now_s * 1e9)
+
+    def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
+
+
+@dataclass
+class FakeMeter:
+    """The exact integral of a power that the test sets; grade S, as whatever is simulated."""
+
+    clock: FakeClock
+    power_w: float = 50.0
+    grade: str = "S"
+    name: str = "fake"
+    missing: dict[str, str] = field(default_factory=dict)
+    fails_at: set[int] = field(default_factory=set)
+    reads: int = 0
+    _energy_j: float = 0.0
+    _seen_s: float = 1000.0
+
+    def open(self) -> tuple[Channel, ...]:
+        return (Channel("cpu:0", "fake", self.grade),)  # type: ignore[arg-type]
+
+    def draw(self, power_w: float) -> None:
+        """Set the power from now on."""
+        self._energy_j += self.power_w * (self.clock.now_s - self._seen_s)
+        self._seen_s, self.power_w = self.clock.now_s, power_w
+
+    def read(self) -> Counts:
+        self.draw(self.power_w)
+        self.reads += 1
+        if self.reads in self.fails_at:
+            return Counts({}, {"cpu:0": "unplugged"})
+        return Counts({"cpu:0": self._energy_j})
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
+    fake = FakeClock()
+    for module in (measurement, session):
+        monkeypatch.setattr(module, "time", fake)
+    monkeypatch.setattr(measurement.machine, "cpu_seconds", lambda: fake.now_s)
+    monkeypatch.setattr(HostLoad, "read", classmethod(lambda cls: HostLoad(None, None, None)))
+    return fake
+
+
+@pytest.fixture
+def meter(clock: FakeClock) -> FakeMeter:
+    return FakeMeter(clock)
+
+
+def work(clock: FakeClock, meter: FakeMeter, pass_s: float, power_w: Callable[[], float]) -> Load:
+    def run(passes: int) -> None:
+        idle_w = meter.power_w
+        for _ in range(passes):
+            meter.draw(power_w())
+            clock.sleep(pass_s)
+        meter.draw(idle_w)
+
+    return Load(run, batch_items=10)
+
+
+def measure(
+    clock: FakeClock, meter: FakeMeter, protocol: Protocol = PROTOCOL, **changes: Any
+) -> Outcome:
+    arms = {
+        "baseline": work(clock, meter, 0.1, lambda: 100.0),
+        "variant": work(clock, meter, 0.05, lambda: 80.0),
+    } | changes.pop("loads", {})
+    with Meters((meter,), required=True) as meters:
+        gauge = Gauge(meters, lambda: None)
+        headline = available(meters.channels)[0]
+        runner = Session(gauge, protocol, arms, 0, headline.of, lambda *_: None)
+        return runner.run()
+
+
+def test_joules_of_a_span_are_the_integral_of_the_power(clock: FakeClock, meter: FakeMeter) -> None:
+    with Meters((meter,), required=True) as meters:
+        gauge = Gauge(meters, lambda: None)
+        with gauge.span("work") as span:
+            clock.sleep(2.0)
+            meter.draw(30.0)
+            clock.sleep(1.0)
+    assert span[0].wall_s == pytest.approx(3.0)
+    assert span[0].readings[0].energy_j == pytest.approx(2 * 50 + 30)
+
+
+def test_a_long_span_tells_what_it_has_cost_so_far(clock: FakeClock, meter: FakeMeter) -> None:
+    with Meters((meter,), required=True) as meters:
+        gauge = Gauge(meters, lambda: None)
+        with gauge.span("train") as span:
+            clock.sleep(2.0)
+            assert gauge.so_far()[0].energy_j == pytest.approx(100)
+            clock.sleep(1.0)
+    assert span[0].readings[0].energy_j == pytest.approx(150)
+
+
+def test_work_queued_before_the_span_is_not_charged_to_it(
+    clock: FakeClock, meter: FakeMeter
+) -> None:
+    queued_s = [3.0]
+    with Meters((meter,), required=True) as meters:
+        gauge = Gauge(meters, lambda: clock.sleep(queued_s.pop() if queued_s else 0.0))
+        with gauge.span("work") as span:
+            clock.sleep(1.0)
+    assert span[0].wall_s == pytest.approx(1.0)
+
+
+def test_work_still_queued_at_the_end_belongs_to_the_span(
+    clock: FakeClock, meter: FakeMeter
+) -> None:
+    queued_s: list[float] = []
+    with Meters((meter,), required=True) as meters:
+        gauge = Gauge(meters, lambda: clock.sleep(queued_s.pop() if queued_s else 0.0))
+        with gauge.span("work") as span:
+            queued_s.append(4.0)
+    assert span[0].wall_s == pytest.approx(4.0)
+    assert span[0].readings[0].energy_j == pytest.approx(200)
+
+
+def test_a_slow_meters_own_work_lies_outside_the_clocks_span(
+    clock: FakeClock, meter: FakeMeter
+) -> None:
+    slow = FakeMeter(clock, name="slow")
+    read = slow.read
+    slow.read = lambda: (clock.sleep(0.5), read())[1]  # type: ignore[method-assign]
+    with Meters((meter, slow), required=True) as meters:
+        gauge = Gauge(meters, lambda: None)
+        with gauge.span("work") as span:
+            clock.sleep(1.0)
+    assert span[0].wall_s == pytest.approx(1.0)
+    fast, _ = span[0].readings
+    assert fast.energy_j == pytest.approx(50.0)
+
+
+def test_a_ratio_is_exact_where_the_power_is(clock: FakeClock, meter: FakeMeter) -> None:
+    """100 W for 0.1 s against 80 W for 0.05 s, the same ten samples: 4 J to 10 J."""
+    outcome = measure(clock, meter)
+    baseline, variant = per_item(outcome.windows, lambda s: s.readings[0].energy_j)
+    assert baseline == pytest.approx(1.0)
+    assert variant == pytest.approx(0.4)
+    assert len(outcome.windows) == 4 * PROTOCOL.min_blocks
+    assert outcome.invalid is None
+
+
+def test_both_arms_fill_the_same_window(clock: FakeClock, meter: FakeMeter) -> None:
+    outcome = measure(clock, meter)
+    assert [w.span.wall_s for w in outcome.windows] == pytest.approx([1.0] * 16)
+    assert {w.arm: w.items for w in outcome.windows} == {"baseline": 100, "variant": 200}
+
+
+def test_a_linear_drift_cancels_within_a_block(clock: FakeClock, meter: FakeMeter) -> None:
+    """Both arms draw the same power, which rises by 1 % a second; A/A must stay at 1."""
+    start_s = clock.now_s
+
+    def drifting() -> float:
+        return 100.0 * (1 + 0.01 * (clock.now_s - start_s))
+
+    same = {arm: work(clock, meter, 0.1, drifting) for arm in ("baseline", "variant")}
+    outcome = measure(clock, meter, replace(PROTOCOL, jitter_s=0.0), loads=same)
+    baseline, variant = per_item(outcome.windows, lambda s: s.readings[0].energy_j)
+    assert variant.sum() / baseline.sum() == pytest.approx(1.0, abs=1e-4)
+    assert variant[:, 0].sum() / baseline[:, 0].sum() != pytest.approx(1.0, abs=1e-4)
+
+
+def test_orders_alternate_and_mirror(clock: FakeClock, meter: FakeMeter) -> None:
+    outcome = measure(clock, meter)
+    orders = ["".join("A" if w.arm == "baseline" else "B" for w in outcome.windows[i : i + 4])
+              for i in range(0, 16, 4)]
+    assert sorted(orders[:2]) == ["ABBA", "BAAB"]
+    assert orders[:2] == orders[2:]
+    assert orders == [outcome.windows[i].order for i in range(0, 16, 4)]
+
+
+def test_a_failed_reading_discards_its_block_and_another_is_measured(
+    clock: FakeClock, meter: FakeMeter
+) -> None:
+    meter.fails_at = {7}  # idle and warm-up take four reads: within the first block
+    outcome = measure(clock, meter)
+    assert [(d.block, d.condition) for d in outcome.discards] == [(0, "missing reading")]
+    assert "unplugged" in outcome.discards[0].detail
+    assert [w.kept for w in outcome.windows] == [False] * 4 + [True] * 16
+    baseline, _ = per_item(outcome.windows, lambda s: s.readings[0].energy_j)
+    assert baseline.shape == (4, 2)
+
+
+def test_a_meter_that_is_lost_makes_the_session_invalid_and_ends_it(
+    clock: FakeClock, meter: FakeMeter
+) -> None:
+    meter.fails_at = set(range(7, 10_000))
+    outcome = measure(clock, meter)
+    assert "blocks discarded" in (outcome.invalid or "")
+    assert not any(window.kept for window in outcome.windows)
+    assert len(outcome.windows) < 4 * 8
+
+
+def test_measuring_goes_on_until_the_interval_is_narrow(
+    clock: FakeClock, meter: FakeMeter
+) -> None:
+    powers = iter([100, 100, 160, 160, 100, 100, 160, 160] * 100)
+    noisy = {"baseline": Load(lambda n: (meter.draw(next(powers)), clock.sleep(0.1 * n))[1] or meter.draw(50), 10)}  # type: ignore[func-returns-value]
+    outcome = measure(clock, meter, loads=noisy)
+    assert len(outcome.windows) == 4 * PROTOCOL.max_blocks
+
+
+def test_idle_that_drifts_on_a_counter_makes_the_session_invalid(
+    clock: FakeClock, meter: FakeMeter
+) -> None:
+    meter.grade = "B"
+    heating = {"variant": work(clock, meter, 0.05, lambda: 80.0)}
+    run = heating["variant"].run
+    outcome = measure(
+        clock, meter, loads={"variant": Load(lambda n: (run(n), meter.draw(60.0))[0], 10)}
+    )
+    assert "idle power of cpu:0 drifted by +20.0%" in (outcome.invalid or "")
+
+
+def test_windows_grow_until_they_hold_enough_ticks(clock: FakeClock, meter: FakeMeter) -> None:
+    meter.open = lambda: (Channel("cpu:0", "fake", "S", step_s=0.1),)  # type: ignore[method-assign]
+    outcome = measure(clock, meter, replace(PROTOCOL, min_ticks=30))
+    assert outcome.windows[0].span.wall_s == pytest.approx(3.0)
+
+
+def span(**changes: Any) -> Span:
+    reading = Reading("counters", "cpu:0", "zeus.rapl", "B", 5.0)
+    whole = Span("window", 0, 10**9, 1.0, (reading,), 0.0, 0.0)
+    return replace(whole, **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "condition", "detail"),
+    [
+        ({"readings": (Reading("m", "c", "s", "B", None, "lost"),)}, "missing reading", "lost"),
+        ({"readings": (Reading("m", "c", "s", "B", 0.0),)}, "still counter", "did not move"),
+        ({"end_ns": 4 * 10**8}, "too short", "0.400 s"),
+        ({"steal_share": 0.02}, "steal", "2.0% of the cores, limit 1.0%"),
+        ({"foreign_share": 0.06}, "foreign load", "6.0% of the cores, limit 5.0%"),
+    ],
+)
+def test_each_condition_discards_with_its_figure(
+    changes: dict[str, Any], condition: str, detail: str
+) -> None:
+    found = conditions.violated(span(**changes), PROTOCOL)
+    assert found is not None
+    assert found[0] == condition
+    assert detail in found[1]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"steal_share": None, "foreign_share": None},
+        {"readings": (Reading("m", "c", "s", "C", 0.0),)},
+        {"readings": (Reading("m", "c", "s", "B", 1e9),)},
+    ],
+)
+def test_a_window_is_never_discarded_for_its_energy_or_for_what_is_unknown(
+    changes: dict[str, Any],
+) -> None:
+    assert conditions.violated(span(**changes), PROTOCOL) is None
+
+
+def test_a_phase_of_several_spans_adds_joules_and_keeps_what_is_missing() -> None:
+    lost = Reading("counters", "cpu:0", "zeus.rapl", "B", None, "lost")
+    assert total([span(), span()]).readings[0].energy_j == 10.0
+    assert total([span(), span(readings=(lost,)), span()]).readings == (lost,)
+
+
+def test_joules_of_two_sources_are_never_added() -> None:
+    model = Reading("counters", "cpu:0", "a.model", "C", 5.0)
+    with pytest.raises(ValueError, match=r"zeus\.rapl \(grade B\) and a\.model \(grade C\)"):
+        total([span(), span(readings=(model,))])
+
+
+def test_tables_hold_every_window_and_the_mean_power_of_every_span(
+    clock: FakeClock, meter: FakeMeter
+) -> None:
+    with Meters((meter,), required=True) as meters:
+        gauge = Gauge(meters, lambda: None)
+        arms = {
+            "baseline": work(clock, meter, 0.1, lambda: 100.0),
+            "variant": work(clock, meter, 0.05, lambda: 80.0),
+        }
+        outcome = Session(gauge, PROTOCOL, arms, 0, WALL.of, lambda *_: None).run()
+    windows = windows_frame(outcome.windows)
+    assert windows.groupby("arm")["fake/cpu:0_j"].mean().to_dict() == pytest.approx(
+        {"baseline": 100.0, "variant": 80.0}
+    )
+    trace = trace_frame(gauge.spans)
+    assert trace.query("span == 'idle'")["power_w"].tolist() == pytest.approx([50.0, 50.0])
+    assert len(trace) == len(windows) + 3
