@@ -27,7 +27,6 @@ from bench.techniques import Loss, Setting, Technique
 from bench.training import History, Training, task_loss, train
 from bench.workloads import Workload
 
-
 PROGRESS_READS = 20
 """Times that the meters are read during a training for its progress line."""
 

@@ -18,7 +18,7 @@ QUICK = ("protocol=rehearsal", "training.max_steps=3", "training.batch_size=16")
 
 def arguments(folder: Path, *words: str) -> list[str]:
     places = (f"store.root={folder}/results", f"paper.root={folder}/paper", "store.host=testhost")
-    return [sys.executable, "-m", "bench", *places, *words]
+    return [sys.executable, "-m", "bench", *words, *places]
 
 
 def bench(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -32,7 +32,9 @@ def records(folder: Path) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+def measured(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """One rehearsed pair, measured once for all tests that only look."""
     folder = tmp_path_factory.mktemp("pair")
     return folder, bench(folder, "technique=structured_pruning", *QUICK)
@@ -109,7 +111,10 @@ def test_quiet_says_nothing_and_the_log_says_all(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["technique=structured_prunning"], ["technique=structured_prunning", "structured_pruning"]),
+        (
+            ["technique=structured_prunning"],
+            ["technique=structured_prunning", "structured_pruning"],
+        ),
         (["technique.rato=0.5"], ["technique.rato", "Did you mean"]),
         (
             ["technique=structured_pruning", "technique.ratio=50"],

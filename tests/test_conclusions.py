@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from factories import record as make_record
 
 from bench import conclusions
 from bench.measurement import Span
@@ -11,13 +12,14 @@ from bench.measurement.session import Window
 from bench.meters import Channel
 from bench.readings import Phase, Reading
 from bench.records import Comparison, Proof, Quality
-from factories import record as make_record
 
 COUNTER = Figure("energy_j", "cpu:0", "counters", "B")
 
 
 def span(wall_s: float, energy_j: float | None, grade: str = "B") -> Span:
-    reading = Reading("counters", "cpu:0", "zeus.rapl", grade, energy_j, None if energy_j else "lost")  # type: ignore[arg-type]
+    reading = Reading(
+        "counters", "cpu:0", "zeus.rapl", grade, energy_j, None if energy_j else "lost"
+    )  # type: ignore[arg-type]
     return Span("window", 0, round(wall_s * 1e9), wall_s, (reading,), 0.0, 0.0)
 
 
@@ -91,7 +93,9 @@ def test_a_figure_with_a_missing_component_is_missing() -> None:
 
 def test_break_even_is_cost_over_saving_per_inference() -> None:
     """1 J saved a sample (20 J against 10 J for 10 samples): 500 J are paid back by 500."""
-    measured = windows([(20.0, 10.0, 10.0, 20.0), (20.2, 10.0, 10.0, 20.2), (19.8, 10.0, 10.0, 19.8)])
+    measured = windows(
+        [(20.0, 10.0, 10.0, 20.0), (20.2, 10.0, 10.0, 20.2), (19.8, 10.0, 10.0, 19.8)]
+    )
     spent = [Phase(1.0, 1.0, (Reading("counters", "cpu:0", "zeus.rapl", "B", 500.0),))]
     found, reason = conclusions.break_even(COUNTER, measured, spent)
     assert found is not None
@@ -117,7 +121,13 @@ def test_break_even_without_the_cost_in_joules_says_so() -> None:
 
 @pytest.mark.parametrize(
     ("macs", "time", "exploited"),
-    [(0.1, 0.99, False), (0.1, 0.5, True), (1.0, 1.0, True), (0.79, 0.951, False), (0.81, 1.0, True)],
+    [
+        (0.1, 0.99, False),
+        (0.1, 0.5, True),
+        (1.0, 1.0, True),
+        (0.79, 0.951, False),
+        (0.81, 1.0, True),
+    ],
 )
 def test_fewer_operations_without_less_time_are_not_exploited(
     macs: float, time: float, exploited: bool

@@ -94,7 +94,9 @@ def imports(path: Path) -> set[str]:
 
 
 def ours(path: Path) -> set[str]:
-    return {unit(name.removeprefix("bench.")) for name in imports(path) if name.startswith("bench.")}
+    return {
+        unit(name.removeprefix("bench.")) for name in imports(path) if name.startswith("bench.")
+    }
 
 
 @pytest.mark.parametrize("path", sources(), ids=dotted)

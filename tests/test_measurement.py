@@ -211,14 +211,17 @@ def test_a_linear_drift_cancels_within_a_block(clock: FakeClock, meter: FakeMete
     same = {arm: work(clock, meter, 0.1, drifting) for arm in ("baseline", "variant")}
     outcome = measure(clock, meter, replace(PROTOCOL, jitter_s=0.0), loads=same)
     baseline, variant = per_item(outcome.windows, lambda s: s.readings[0].energy_j)
-    assert variant.sum() / baseline.sum() == pytest.approx(1.0, abs=1e-4)
-    assert variant[:, 0].sum() / baseline[:, 0].sum() != pytest.approx(1.0, abs=1e-4)
+    assert variant.sum() / baseline.sum() == pytest.approx(1.0, abs=5e-4)
+    energies_j = [w.span.readings[0].energy_j or 0.0 for w in outcome.windows]
+    assert sum(energies_j[8:]) / sum(energies_j[:8]) > 1.05  # all A, then all B, would say this
 
 
 def test_orders_alternate_and_mirror(clock: FakeClock, meter: FakeMeter) -> None:
     outcome = measure(clock, meter)
-    orders = ["".join("A" if w.arm == "baseline" else "B" for w in outcome.windows[i : i + 4])
-              for i in range(0, 16, 4)]
+    orders = [
+        "".join("A" if w.arm == "baseline" else "B" for w in outcome.windows[i : i + 4])
+        for i in range(0, 16, 4)
+    ]
     assert sorted(orders[:2]) == ["ABBA", "BAAB"]
     assert orders[:2] == orders[2:]
     assert orders == [outcome.windows[i].order for i in range(0, 16, 4)]
@@ -246,11 +249,13 @@ def test_a_meter_that_is_lost_makes_the_session_invalid_and_ends_it(
     assert len(outcome.windows) < 4 * 8
 
 
-def test_measuring_goes_on_until_the_interval_is_narrow(
-    clock: FakeClock, meter: FakeMeter
-) -> None:
+def test_measuring_goes_on_until_the_interval_is_narrow(clock: FakeClock, meter: FakeMeter) -> None:
     powers = iter([100, 100, 160, 160, 100, 100, 160, 160] * 100)
-    noisy = {"baseline": Load(lambda n: (meter.draw(next(powers)), clock.sleep(0.1 * n))[1] or meter.draw(50), 10)}  # type: ignore[func-returns-value]
+    noisy = {
+        "baseline": Load(
+            lambda n: (meter.draw(next(powers)), clock.sleep(0.1 * n))[1] or meter.draw(50), 10
+        )
+    }  # type: ignore[func-returns-value]
     outcome = measure(clock, meter, loads=noisy)
     assert len(outcome.windows) == 4 * PROTOCOL.max_blocks
 

@@ -81,8 +81,16 @@ def test_an_unknown_field_is_named() -> None:
         (("seed",), True, "record.seed should be int, is True"),
         (("host",), 7, "record.host should be str, is 7"),
         (("rehearsal",), 0, "record.rehearsal should be bool, is 0"),
-        (("comparison", "ratio"), "0.5", "record.comparison.ratio should be a finite number, is '0.5'"),
-        (("comparison", "ratio"), None, "record.comparison.ratio should be a finite number, is None"),
+        (
+            ("comparison", "ratio"),
+            "0.5",
+            "record.comparison.ratio should be a finite number, is '0.5'",
+        ),
+        (
+            ("comparison", "ratio"),
+            None,
+            "record.comparison.ratio should be a finite number, is None",
+        ),
         (("comparison", "grade"), "D", "record.comparison.grade should be one of"),
         (("comparisons",), {}, "record.comparisons should be a list"),
         (("protocol",), [], "record.protocol should be an object"),

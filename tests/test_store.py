@@ -202,8 +202,14 @@ BROKEN = {
     "truncated": (to_json(OLD)[:500], "not JSON"),
     "foreign": ('{"name": "somebody else\'s"}', "schema is None"),
     "future": (to_json(OLD).replace('"schema": 1', '"schema": 2'), "schema is 2"),
-    "not-finite": (to_json(OLD).replace('"ratio": 0.8,', '"ratio": NaN,'), "should be a finite number"),
-    "too-great": (to_json(OLD).replace('"ratio": 0.8,', '"ratio": 1e999,'), "should be a finite number"),
+    "not-finite": (
+        to_json(OLD).replace('"ratio": 0.8,', '"ratio": NaN,'),
+        "should be a finite number",
+    ),
+    "too-great": (
+        to_json(OLD).replace('"ratio": 0.8,', '"ratio": 1e999,'),
+        "should be a finite number",
+    ),
     "too-deep": ("[" * 100_000, "recursion"),
 }
 
