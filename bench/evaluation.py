@@ -84,11 +84,12 @@ class Look:
 
 def evaluate(look: Look) -> None:
     """Evaluate the artefact and keep the result beside it."""
-    look.runtime.set_up()
+    look.runtime.set_up(cold=True)
     model = artefacts.load(look.workload, look.stages, look.seed, look.folder)
-    batch = facts.probe_batch(look.workload)
-    outputs = facts.probe(look.workload, look.runtime, model, batch)
+    outputs = facts.probe(look.workload, look.runtime, model, facts.probe_batch(look.workload))
     model = look.runtime.place(model)
+    # A batch as it is served: a compiled model is compiled for its shape.
+    batch, _ = next(_batches(look.workload.test_examples(), 1, look.workload.batch_size))
     with look.meters as meters:
         gauge = Gauge(meters, look.runtime.synchronise)
         served = first_call(look.workload, look.runtime, model, batch, gauge)
@@ -118,11 +119,13 @@ def read(look: Look) -> Evaluation | None:
 def _predict(look: Look, model: nn.Module, served: nn.Module) -> tuple[np.ndarray, np.ndarray]:
     labels, predictions = [], []
     examples = look.workload.test_examples()
-    with torch.inference_mode(), Bar(f"{look.workload.name}: evaluating") as bar:
-        total = min(len(examples), look.max_examples or len(examples))
+    total = min(len(examples), look.max_examples or len(examples))
+    with Bar(f"{look.workload.name}: evaluating") as bar:
         for batch, count in _batches(examples, total, look.workload.batch_size):
-            outputs = look.workload.forward(served, look.runtime.inputs(batch, model))
-            predictions.append(look.workload.predict(outputs)[:count].cpu().numpy())
+            inputs = look.runtime.inputs(batch, model)
+            with torch.inference_mode():
+                outputs = look.workload.forward(served, inputs)
+                predictions.append(look.workload.predict(outputs)[:count].cpu().numpy())
             labels.append(batch["labels"][:count].numpy())
             done = sum(map(len, labels))
             bar.tell(done, total, f"{done} of {total} examples")

@@ -54,8 +54,13 @@ class Runtime:
         cuda = self.device != "cpu" and torch.cuda.is_available()
         return torch.device("cuda" if cuda else "cpu")
 
-    def set_up(self) -> None:
-        """Set process-wide switches; call once, before any model is loaded."""
+    def set_up(self, cold: bool = False) -> None:
+        """Set process-wide switches; call once, before any model is loaded.
+
+        Args:
+            cold: Compile without the compiler's caches, so that what compiling costs one arm does
+                not depend on what the other arm or an earlier run has left there.
+        """
         if self.threads is not None:
             torch.set_num_threads(self.threads)
         # TF32 is another precision: fp32 means fp32 unless a technique says otherwise.
@@ -65,6 +70,7 @@ class Runtime:
             import torch._inductor.config as inductor
 
             inductor.freezing = self.freezing
+            inductor.force_disable_caches = cold
 
     def describe(self) -> dict[str, Any]:
         """Return what ``auto`` and ``null`` came to in this process, for the record."""

@@ -16,11 +16,16 @@ from bench.workloads import Batch, Workload
 def first_call(
     workload: Workload, runtime: Runtime, model: nn.Module, batch: Batch, gauge: Gauge
 ) -> nn.Module:
-    """Return what is called to serve; if the runtime compiles, that is charged to ``compile``."""
+    """Return what is called to serve; if the runtime compiles, that is charged to ``compile``.
+
+    Inputs are made outside inference mode, here and in windows: a tensor made inside it is of
+    another kind, for which the model would be compiled once more.
+    """
     served = runtime.compile(model)
     if served is not model:
+        inputs = runtime.inputs(batch, model)
         with gauge.span("compile"), torch.inference_mode():
-            workload.forward(served, runtime.inputs(batch, model))
+            workload.forward(served, inputs)
     return served
 
 
