@@ -6,7 +6,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: help bench test test-slow check report doctor overhead lock clean
+.PHONY: help bench test test-slow check report doctor overhead lock impact-tracker clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -40,8 +40,20 @@ lock: $(READY) ## renew the pinned requirements
 	$(LOCK) --extra measure --extra develop pyproject.toml requirements/build.in -o requirements/all.txt
 	$(LOCK) pyproject.toml requirements/build.in -c requirements/all.txt -o requirements/report.txt
 
+IMPACT := .venv-impact-tracker
+impact-tracker: $(IMPACT)/.ready ## set up experiment-impact-tracker in an environment of its own
+
+# It is of 2021: Python 3.11 or older, and libraries of its time. requirements/impact-tracker.in says
+# which; renewed by: $(LOCK) requirements/impact-tracker.in -o requirements/impact-tracker.txt
+$(IMPACT)/.ready: requirements/impact-tracker.txt | $(READY)
+	@echo "setting up $(IMPACT) (about a minute)"
+	@$(VENV)/bin/uv venv -q --allow-existing --python 3.11 $(IMPACT)
+	@$(VENV)/bin/uv pip install -q --python $(IMPACT)/bin/python --require-hashes --compile-bytecode \
+		-r requirements/impact-tracker.txt
+	@touch $@
+
 clean: ## remove what set-up made; records and artefacts stay
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-impact-tracker .mypy_cache .ruff_cache .pytest_cache
 
 # uv installs in parallel from one cache; bytecode is compiled once, here, since start-up matters in
 # every process that a pair takes.

@@ -19,7 +19,7 @@ class Reading:
     Attributes:
         meter: Name of the meter, e.g. ``counters``.
         component: What was metered, e.g. ``cpu:0``, ``gpu:1``, ``dram:0``.
-        source: Where the figure comes from, e.g. ``zeus.rapl``, ``codecarbon.cpu_load``.
+        source: Where the figure comes from, e.g. ``rapl``, ``codecarbon.cpu_load``.
         grade: How it was obtained.
         energy_j: Joules, gross; ``None`` if the reading failed.
         reason: Why ``energy_j`` is missing; ``None`` when it is there.
@@ -48,3 +48,26 @@ class Phase:
     cpu_s: float
     readings: tuple[Reading, ...] = ()
     items: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Overhead:
+    """What measuring itself costs, from windows without work and from idling.
+
+    Attributes:
+        windows: Empty windows that were measured.
+        wall_s: Seconds that an empty window is charged; median.
+        cpu_s: CPU-seconds that an empty window is charged; median.
+        readings: Joules that an empty window is charged, by meter and component; mean.
+        edges_wall_s: Seconds that reading at both edges takes, outside the clock; median.
+        edges_cpu_s: CPU-seconds of the same; median.
+        cpu_share: CPU-seconds of harness and meters per second of idling, in cores.
+    """
+
+    windows: int
+    wall_s: float
+    cpu_s: float
+    readings: tuple[Reading, ...]
+    edges_wall_s: float
+    edges_cpu_s: float
+    cpu_share: float

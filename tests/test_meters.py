@@ -12,89 +12,38 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from boards import Board, GpuIsLost, pynvml, uuid
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
 from bench.meters import Channel, Counts, MeterError, counter_grade, difference
 from bench.meters.codecarbon import CodeCarbon, _losses
-from bench.meters.counters import Counters
+from bench.meters.counters import Counters, rapl
 
 CONF = Path(__file__).parents[1] / "conf"
-CPU = Channel("cpu:0", "zeus.rapl", "B")
-
-
-class Zone:
-    """A RAPL package of zeus that counts what it is told, in millijoules."""
-
-    def __init__(self, index: int, *counts: tuple[float, float | None] | Exception) -> None:
-        self.cpu_index, self._counts = index, iter(counts)
-        self.has_dram = any(isinstance(c, tuple) and c[1] is not None for c in counts)
-
-    def supports_get_dram_energy_consumption(self) -> bool:
-        return self.has_dram
-
-    def get_total_energy_consumption(self) -> Any:
-        count = next(self._counts)
-        if isinstance(count, Exception):
-            raise count
-        return SimpleNamespace(cpu_mj=count[0], dram_mj=count[1])
-
-
-class Gpu:
-    """A GPU of zeus that counts what it is told, in millijoules."""
-
-    def __init__(self, index: int, name: str, *counts: float, supported: bool = True) -> None:
-        self.gpu_index, self._name, self._supported = index, name, supported
-        self._counts = iter(counts)
-
-    def get_name(self) -> str:
-        return self._name
-
-    def supports_get_total_energy_consumption(self) -> bool:
-        return self._supported
-
-    def get_total_energy_consumption(self) -> float:
-        return next(self._counts)
-
-
-Devices = Callable[..., None]
+CPU = Channel("cpu:0", "rapl", "B")
 
 
 @pytest.fixture
-def devices(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Devices:
-    """Return a function that puts stand-ins in the place of zeus's devices."""
-    for variable in ("RAPL_RIG", "FAKE_NVML_PROFILE"):
+def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
+    """Return a function that puts boards in the place of NVML's, on a machine without RAPL."""
+    gone = ("RAPL_RIG", "FAKE_NVML_PROFILE", "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER")
+    for variable in gone:
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
-    monkeypatch.setattr("platform.system", lambda: "Linux")
+    monkeypatch.setattr(rapl, "ROOTS", (tmp_path,))
+    monkeypatch.setattr("zeus.device.gpu.amd.amdsmi_is_available", lambda: False)
 
-    def place(
-        zones: list[Zone] | Exception, gpus: list[Gpu] | Exception, names: tuple[str, ...] = ()
-    ) -> None:
-        for number, name in enumerate(names or ("package-0",)):
-            folder = tmp_path / f"intel-rapl:{number}"
-            folder.mkdir()
-            (folder / "name").write_text(name + "\n")
-
-        def get_cpus() -> Any:
-            if isinstance(zones, Exception):
-                raise zones
-            return SimpleNamespace(cpus=zones, rapl_dir=str(tmp_path))
-
-        def get_gpus() -> Any:
-            if isinstance(gpus, Exception):
-                raise gpus
-            return SimpleNamespace(gpus=gpus)
-
-        monkeypatch.setattr("zeus.device.get_cpus", get_cpus)
-        monkeypatch.setattr("zeus.device.get_gpus", get_gpus)
+    def place(*boards: Board) -> None:
+        monkeypatch.setitem(sys.modules, "pynvml", pynvml(boards))
 
     return place
 
 
-def reading(meter: Counters, start: Counts, end: Counts, component: str) -> Any:
-    channels = tuple(c for sensor in meter._sensors for c in sensor.channels)
-    return next(r for r in difference("counters", channels, start, end) if r.component == component)
+def over(channels: tuple[Channel, ...], start: Counts, end: Counts) -> dict[str, Any]:
+    """Return joules, or the reason, of each component."""
+    readings = difference("counters", channels, start, end)
+    return {r.component: r.reason if r.energy_j is None else r.energy_j for r in readings}
 
 
 def test_a_span_over_lost_joules_has_none_even_if_both_ends_were_read() -> None:
@@ -107,78 +56,120 @@ def test_a_span_over_lost_joules_has_none_even_if_both_ends_were_read() -> None:
     assert (after.energy_j, after.reason) == (5.0, None)
 
 
-def test_millijoules_become_joules(devices: Devices) -> None:
-    counts = [(1_000.0, 500.0), (1_000.0, 500.0), (3_500.0, 700.0)]
-    devices([Zone(0, *counts)], [Gpu(3, "H100", 9e6, 9e6, 9.25e6)])
+def test_millijoules_become_joules_under_the_gpus_physical_number(
+    machine: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine(Board(), Board(), Board("H200", energies_j=[9e3, 9e3, 9.25e3]))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", uuid(2))
     meter = Counters()
-    assert [c.component for c in meter.open()] == ["gpu:3", "cpu:0", "dram:0"]
-    start, end = meter.read(), meter.read()
-    joules = {name: reading(meter, start, end, name).energy_j for name in end.energy_j}
-    assert joules == {"gpu:3": 250.0, "cpu:0": 2.5, "dram:0": pytest.approx(0.2)}
+    channels = meter.open()
+    assert [(c.component, c.source, c.grade) for c in channels] == [("gpu:2", "nvml", "B")]
+    assert channels[0].detail == {"device": "H200"}
+    assert over(channels, meter.read(), meter.read()) == {"gpu:2": 250.0}
+    assert set(meter.missing) == {"cpu"}
 
 
-def test_the_platform_zone_is_no_package(devices: Devices) -> None:
-    zones = [Zone(n, (1.0, None)) for n in range(3)]
-    devices(zones, RuntimeError("no driver"), names=("package-0", "psys", "package-1"))
+def test_a_package_and_a_gpu_are_counted_side_by_side(
+    machine: Callable[..., None], tmp_path: Path
+) -> None:
+    folder = tmp_path / "intel-rapl:0"
+    folder.mkdir()
+    files = {"name": "package-0", "max_energy_range_uj": 262143328850, "energy_uj": 1_000_000}
+    for file, text in files.items():
+        (folder / file).write_text(f"{text}\n")
+    machine(Board(energies_j=[1.0, 1.0, 5.0]))
     meter = Counters()
-    found = {c.component: c.detail["name"] for c in meter.open()}
-    assert found == {"cpu:0": "package-0", "cpu:1": "package-1"}
-    assert set(meter.missing) == {"gpu", "dram:0", "dram:1"}
+    channels = meter.open()
+    start = meter.read()
+    (folder / "energy_uj").write_text("3500000\n")
+    assert over(channels, start, meter.read()) == {"gpu:0": 4.0, "cpu:0": 2.5}
+    meter.close()
 
 
-def test_a_counter_that_fails_in_the_run_gives_a_reason_and_no_joules(devices: Devices) -> None:
-    zone = Zone(0, (1.0, None), (1.0, None), OSError("device is gone"))
-    devices([zone], [Gpu(0, "H100", 1.0, 1.0, 4_001.0)])
+def test_a_gpu_lost_in_the_run_gives_a_reason_and_no_joules_and_the_others_go_on(
+    machine: Callable[..., None],
+) -> None:
+    machine(Board(energies_j=[1.0, 1.0, GpuIsLost(), 9.0, 11.0]), Board(energies_j=[1.0, 1.0, 5.0]))
     meter = Counters()
-    meter.open()
-    start, end = meter.read(), meter.read()
-    failed = reading(meter, start, end, "cpu:0")
-    assert (failed.energy_j, failed.reason) == (None, "OSError: device is gone")
-    assert reading(meter, start, end, "gpu:0").energy_j == 4.0
+    channels = meter.open()
+    start, during, after, last = (meter.read() for _ in range(4))
+    lost = "GpuIsLost: GPU is lost"
+    assert over(channels, start, during) == {"gpu:0": lost, "gpu:1": 4.0}
+    assert over(channels, during, after)["gpu:0"] == lost
+    assert over(channels, start, after)["gpu:0"] == lost  # its driver may have begun anew
+    assert over(channels, after, last)["gpu:0"] == 2.0
 
 
-def test_a_counter_that_goes_back_gives_a_reason_and_no_joules(devices: Devices) -> None:
+def test_a_counter_that_goes_back_gives_a_reason_and_no_joules(
+    machine: Callable[..., None],
+) -> None:
     # It restarts at 5 J: the span to 200 J would look like 100 J if only the ends were compared.
-    counts = [(100e3, None), (100e3, None), (5e3, None), (200e3, None), (203e3, None)]
-    devices([Zone(0, *counts)], RuntimeError("no driver"))
+    machine(Board(energies_j=[100.0, 100.0, 5.0, 200.0, 203.0]))
     meter = Counters()
-    meter.open()
+    channels = meter.open()
     before, restart, after, last = (meter.read() for _ in range(4))
     for start, end in ((before, restart), (restart, after), (before, after)):
-        failed = reading(meter, start, end, "cpu:0")
-        assert (failed.energy_j, failed.reason) == (None, "the counter went back by 95 J")
-    assert reading(meter, after, last, "cpu:0").energy_j == 3.0
+        assert over(channels, start, end) == {"gpu:0": "the counter went back by 95 J"}
+    assert over(channels, after, last) == {"gpu:0": 3.0}
 
 
-def test_what_is_missing_beside_a_counter_is_named(devices: Devices) -> None:
-    gpus = [Gpu(0, "GTX 1080", supported=False), Gpu(1, "H100")]  # the second has nothing to say
-    devices([Zone(0, (1.0, 1.0))], gpus)
+def test_a_counter_that_stands_still_reads_as_no_joules(machine: Callable[..., None]) -> None:
+    machine(Board(energies_j=[100.0]))
     meter = Counters()
-    assert [c.component for c in meter.open()] == ["cpu:0", "dram:0"]
-    assert meter.missing["gpu:0"] == "GTX 1080 has no energy counter, and polled power is none"
-    assert meter.missing["gpu:1"].startswith("zeus.nvml cannot be read: StopIteration")
+    channels = meter.open()
+    assert over(channels, meter.read(), meter.read()) == {"gpu:0": 0.0}
 
 
-def test_without_a_counter_the_error_names_the_file_and_the_command(devices: Devices) -> None:
-    path = "/sys/class/powercap/intel-rapl/intel-rapl:0/energy_uj"
-    denied = RuntimeError("no permission")
-    denied.__cause__ = PermissionError(13, "Permission denied", path)
-    devices(denied, RuntimeError("Driver Not Loaded."))
+def test_what_is_missing_beside_a_counter_is_named(machine: Callable[..., None]) -> None:
+    machine(Board("GTX 1080", energies_j=[]), Board(), Board(split=True))
+    meter = Counters()
+    assert [c.component for c in meter.open()] == ["gpu:1"]
+    told = "nvml cannot be read: NvmlError: Not Supported. meter=polled integrates its power"
+    assert meter.missing["gpu:0"].startswith(told)
+    assert "never those of a slice" in meter.missing["gpu:2"]
+    assert "`sudo nvidia-smi -i 2 -mig 0`" in meter.missing["gpu:2"]
+
+
+def test_numbers_that_cuda_may_give_to_other_gpus_are_refused(
+    machine: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine(Board("T400"), Board("H100"))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    with pytest.raises(MeterError, match=r"differ \(H100, T400\): set CUDA_DEVICE_ORDER=PCI_BUS"):
+        Counters().open()
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+    assert [c.detail["device"] for c in Counters().open()] == ["T400"]
+
+
+def test_without_a_counter_the_error_says_why_for_every_kind(
+    machine: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine()
     with pytest.raises(MeterError) as raised:
         Counters().open()
     told = str(raised.value)
-    assert path in told
-    assert "sudo chmod -R a+r /sys/class/powercap/intel-rapl*" in told
-    assert "RuntimeError: Driver Not Loaded. It can be read where `nvidia-smi`" in told
+    assert "gpu: no GPU is visible: NVML lists 0 and CUDA_VISIBLE_DEVICES is not set" in told
+    assert "no intel-rapl zone: a virtual machine usually has none" in told
+    assert "meter=all" in told
 
 
-def test_a_machine_without_rapl_is_told_that_it_may_be_virtual(
-    devices: Devices, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_an_amd_gpu_is_counted_through_zeus(
+    machine: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    devices(RuntimeError("unavailable"), RuntimeError("no driver"))
-    monkeypatch.setattr("bench.meters.counters._RAPL_ROOT", tmp_path / "absent")
-    with pytest.raises(MeterError, match="absent does not exist: a virtual machine usually has"):
-        Counters().open()
+    machine()
+    counts = iter([1_000, 1_000, 3_500])
+    card = SimpleNamespace(
+        gpu_index=1,
+        get_name=lambda: "MI300X",
+        supports_get_total_energy_consumption=lambda: True,
+        get_total_energy_consumption=lambda: next(counts),
+    )
+    monkeypatch.setattr("zeus.device.gpu.amd.amdsmi_is_available", lambda: True)
+    monkeypatch.setattr("zeus.device.gpu.amd.AMDGPUs", lambda: SimpleNamespace(gpus=[card]))
+    meter = Counters()
+    channels = meter.open()
+    assert [(c.component, c.source) for c in channels] == [("gpu:1", "zeus.amdsmi")]
+    assert over(channels, meter.read(), meter.read()) == {"gpu:1": 2.5}
 
 
 def test_simulated_sensors_are_never_graded_as_measured(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,13 +201,13 @@ def test_simulated_sensors_are_never_graded_as_measured(monkeypatch: pytest.Monk
     ],
 )
 def test_figures_of_a_chip_do_not_contain_one_another(
-    devices: Devices,
+    machine: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
     kind: str,
     figures: dict[str, Any],
     expected: dict[str, float],
 ) -> None:
-    devices(RuntimeError("no RAPL"), RuntimeError("no driver"))
+    machine()
     chip = type(
         kind,
         (),
@@ -228,28 +219,33 @@ def test_figures_of_a_chip_do_not_contain_one_another(
     monkeypatch.setattr("platform.machine", lambda: "arm64")
     monkeypatch.setattr("zeus.device.get_soc", chip)
     meter = Counters()
-    sources = {c.source for c in meter.open()}
-    assert meter.read().energy_j == expected
-    assert sources == {"zeus.jetson" if kind == "Jetson" else "zeus.apple"}
+    channels = meter.open()
+    assert {c.source for c in channels} == {"zeus.jetson" if kind == "Jetson" else "zeus.apple"}
+    start = meter.read()
+    figures |= {name: 2 * mj for name, mj in figures.items() if isinstance(mj, int | float)}
+    assert over(channels, start, meter.read()) == expected
 
 
-def test_closing_ends_the_wrap_around_watchers_and_twice_is_harmless(devices: Devices) -> None:
-    ended: list[str] = []
-    zone = Zone(0, (1.0, 1.0))
-    for name in ("rapl_file", "dram"):
-        watcher = SimpleNamespace(_stop=lambda name=name: ended.append(name))
-        setattr(zone, name, SimpleNamespace(_wraparound_tracker=watcher))
-    devices([zone], RuntimeError("no driver"))
+def test_a_chip_that_tells_one_figure_no_more_is_missing(
+    machine: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine()
+    told = iter([{"cpu_total_mj": 1, "gpu_mj": 1}] * 2 + [{"cpu_total_mj": 2, "gpu_mj": None}])
+    chip = SimpleNamespace(
+        get_available_metrics=lambda: {"cpu_total_mj", "gpu_mj"},
+        get_total_energy_consumption=lambda: SimpleNamespace(**next(told)),
+    )
+    monkeypatch.setattr("platform.machine", lambda: "arm64")
+    monkeypatch.setattr("zeus.device.get_soc", lambda: chip)
     meter = Counters()
-    meter.open()
-    meter.close()
-    meter.close()
-    assert ended == ["rapl_file", "dram"]
+    channels = meter.open()
+    reason = "ValueError: the device did not tell soc:gpu"
+    assert over(channels, meter.read(), meter.read()) == {"soc:cpu": reason, "soc:gpu": reason}
 
 
 def test_importing_the_meters_imports_no_sensor_library() -> None:
     code = (
-        "import sys, bench.meters.counters, bench.meters.codecarbon; "
+        "import sys, bench.meters.counters, bench.meters.polled, bench.meters.codecarbon; "
         "print(sorted({'zeus', 'codecarbon', 'torch', 'pynvml', 'pandas'} & set(sys.modules)))"
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -261,7 +257,8 @@ def test_importing_the_meters_imports_no_sensor_library() -> None:
     [
         ("counters", ["counters"], True),
         ("codecarbon", ["codecarbon"], True),
-        ("all", ["counters", "codecarbon"], False),
+        ("polled", ["polled"], True),
+        ("all", ["counters", "polled", "codecarbon"], False),
         ("none", [], False),
     ],
 )

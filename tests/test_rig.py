@@ -30,6 +30,7 @@ from bench import machine
 from bench.meters import difference
 from bench.meters.codecarbon import CodeCarbon
 from bench.meters.counters import Counters
+from bench.meters.polled import Polled
 
 def window(meter, channels, seconds):
     edges = []
@@ -134,7 +135,7 @@ def test_both_meters_read_the_rigs_rapl_at_its_true_energy(tmp_path: Path) -> No
     expected_j = {name: watts * true_s for name, watts in watts.items()}
     assert counters["energy_j"] == pytest.approx(expected_j, rel=0.01)
     assert set(counters["grades"].values()) == {"S"}
-    assert set(counters["sources"].values()) == {"zeus.rapl"}
+    assert set(counters["sources"].values()) == {"rapl"}
     assert "gpu" in found["missing"]
 
     true_s = codecarbon["end_s"] - codecarbon["start_s"]
@@ -170,11 +171,12 @@ def test_both_meters_read_the_simulated_gpus_at_their_true_energy(
     assert (first["sm_clock_mhz"], first["memory_clock_mhz"]) == (1980, 2619)
 
 
+@pytest.mark.parametrize("setting", ["1", "GPU-fa4e0000-0000-0000-0000-000000000001"])
 def test_only_visible_gpus_are_read_under_their_physical_number(
-    tmp_path: Path, fake_gpu: dict[str, str]
+    tmp_path: Path, fake_gpu: dict[str, str], setting: str
 ) -> None:
     script = "meter = Counters()\nreport(channels=[c.component for c in meter.open()])"
-    found = run(script, tmp_path, CUDA_VISIBLE_DEVICES="1", **fake_gpu)
+    found = run(script, tmp_path, CUDA_VISIBLE_DEVICES=setting, **fake_gpu)
     assert found["channels"] == ["gpu:1"]
 
 
@@ -192,7 +194,7 @@ meter.close()
 report(refused=refused, gpu=[gpu.source, gpu.grade])
 """
     found = run(script, tmp_path, FAKE_NVML_NO_ENERGY="1", **fake_gpu)
-    assert "gpu:0: zeus.nvml cannot be read: ZeusGPUNotSupportedError" in found["refused"]
+    assert "gpu:0: nvml cannot be read: NVMLError_NotSupported" in found["refused"]
     assert found["gpu"] == ["codecarbon.pynvml_power", "C"]
 
 
@@ -236,40 +238,52 @@ def test_the_counters_work_in_a_spawned_process_that_ends_although_it_never_clos
 def work(queue):
     meter = Counters()
     found = window(meter, meter.open(), 1.0)
-    queue.put((found, [watcher.pid for watcher in multiprocessing.active_children()]))
+    queue.put((found, len(multiprocessing.active_children())))
 
 if __name__ == "__main__":
     context = multiprocessing.get_context("spawn")
     queue = context.Queue()
     process = context.Process(target=work, args=(queue,))
     process.start()
-    found, watchers = queue.get(timeout=30)
+    found, children = queue.get(timeout=30)
     process.join(timeout=10)
-    report(found=found, exitcode=process.exitcode, watchers=len(watchers),
-           left=[pid for pid in watchers if psutil.pid_exists(pid)])
+    report(found=found, exitcode=process.exitcode, children=children)
 """
     found = run(script, tmp_path, "--power", "constant:50", "--dram", "constant:5")
     true_s = found["found"]["end_s"] - found["found"]["start_s"]
     expected_j = {"cpu:0": 50.0 * true_s, "dram:0": 5.0 * true_s}
     assert found["found"]["energy_j"] == pytest.approx(expected_j, rel=0.02)
-    assert (found["exitcode"], found["watchers"], found["left"]) == (0, 2, [])
+    assert (found["exitcode"], found["children"]) == (0, 0)
 
 
 @pytest.mark.usefixtures("rapl")
-def test_closing_ends_every_process_that_the_counters_started(tmp_path: Path) -> None:
+def test_joules_are_right_where_the_counter_wraps_more_than_once_a_second(tmp_path: Path) -> None:
+    # 50 W fill 30 J in 0.6 s: four or five wraps in the window.
     script = """
-def watchers():
-    return [process.pid for process in multiprocessing.active_children()]
-
-if __name__ == "__main__":
-    meter = Counters()
-    meter.open()
-    started = len(watchers())
-    meter.close()
-    meter.open()
-    again = len(watchers())
-    meter.close()
-    report(started=started, again=again, left=watchers())
+meter = Counters()
+report(**window(meter, meter.open(), 2.8))
+meter.close()
 """
-    found = run(script, tmp_path, "--power", "constant:50")
-    assert found == {"started": 1, "again": 1, "left": []}
+    found = run(script, tmp_path, "--power", "constant:50", "--max-range-uj", "30000000")
+    true_j = 50.0 * (found["end_s"] - found["start_s"])
+    assert found["reasons"] == {}
+    assert found["energy_j"]["cpu:0"] == pytest.approx(true_j, rel=0.01)
+
+
+def test_polled_power_is_integrated_to_the_simulated_gpus_true_energy(
+    tmp_path: Path, fake_gpu: dict[str, str]
+) -> None:
+    script = """
+meter = Polled()
+channels = meter.open()
+report(**window(meter, channels, 2.0))
+meter.close()
+"""
+    found = run(script, tmp_path, FAKE_NVML_NO_ENERGY="1", **fake_gpu)
+    true_s = found["end_s"] - found["start_s"]
+    assert found["sources"] == dict.fromkeys(("gpu:0", "gpu:1"), "nvml.power_instant")
+    assert found["grades"] == {"gpu:0": "S", "gpu:1": "S"}
+    assert found["energy_j"]["gpu:0"] == pytest.approx(250.0 * true_s, rel=0.005)
+    # Two periods of 100 and 400 W: each of four or five edges is seen half a poll early or late.
+    edges_j = 5 * 300.0 * 0.025 + 150.0 * (true_s - 2.0)
+    assert found["energy_j"]["gpu:1"] == pytest.approx(250.0 * true_s, abs=edges_j)

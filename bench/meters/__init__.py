@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from bench.readings import Grade, Reading
 
@@ -44,7 +44,7 @@ class Channel:
 
     Attributes:
         component: ``cpu:0``, ``gpu:0``, ``dram:0``, ``ram:0``, ``soc:0``, ...
-        source: Name of the sensor or model, e.g. ``zeus.rapl`` or ``codecarbon.cpu_load``.
+        source: Name of the sensor or model, e.g. ``rapl`` or ``codecarbon.cpu_load``.
         grade: How its joules are obtained.
         step_s: Longest time between two updates of the counter, in seconds; 0 if unknown.
         detail: Constants of a model, paths of a counter: whatever a reader needs to judge it.
@@ -66,11 +66,13 @@ class Counts:
         failures: Component to reason, for each that could not.
         breaks: Component to how often it has lost joules since the origin, and why the last time. A
             span during which that number rose has no joules, even if it was read well at both ends.
+        at_s: Epoch seconds of the reading, of a meter whose joules come later (``LateMeter``).
     """
 
     energy_j: Mapping[str, float]
     failures: Mapping[str, str] = field(default_factory=dict)
     breaks: Mapping[str, tuple[int, str]] = field(default_factory=dict)
+    at_s: float | None = None
 
 
 class Meter(Protocol):
@@ -95,6 +97,25 @@ class Meter(Protocol):
 
     def close(self) -> None:
         """Stop threads and processes; reading again needs ``open``. Closing twice is harmless."""
+        ...
+
+
+@runtime_checkable
+class LateMeter(Protocol):
+    """A meter whose joules somebody else writes down, and later: ``read`` notes the time only."""
+
+    name: str
+
+    def settled(self, start: Counts, end: Counts, wait: bool) -> tuple[Counts, Counts]:
+        """Return both readings with their joules.
+
+        Called when the span's clock has stopped, so that waiting costs nobody anything.
+
+        Args:
+            start: What ``read`` returned at the start of a span.
+            end: At its end.
+            wait: Whether to wait for joules that are not there yet; else they are missing.
+        """
         ...
 
 
@@ -180,11 +201,20 @@ class Meters:
         return {meter.name: meter.read() for meter in order}
 
     def between(
-        self, start: Mapping[str, Counts], end: Mapping[str, Counts]
+        self, start: Mapping[str, Counts], end: Mapping[str, Counts], wait: bool = True
     ) -> tuple[Reading, ...]:
-        """Return every channel's joules between two answers of ``read``."""
-        return tuple(
-            reading
-            for name, channels in self.channels.items()
-            for reading in difference(name, channels, start[name], end[name])
-        )
+        """Return every channel's joules between two answers of ``read``.
+
+        Args:
+            start: The first answer.
+            end: The second.
+            wait: Whether meters whose joules come late may take their time.
+        """
+        late = {meter.name: meter for meter in self._open if isinstance(meter, LateMeter)}
+        readings: list[Reading] = []
+        for name, channels in self.channels.items():
+            ends = start[name], end[name]
+            if name in late:
+                ends = late[name].settled(*ends, wait)
+            readings.extend(difference(name, channels, *ends))
+        return tuple(readings)
