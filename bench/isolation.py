@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import getpass
+import json
 import logging
 import multiprocessing
 import os
 import signal
+import stat
 import sys
 import tempfile
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +25,19 @@ from filelock import FileLock, Timeout
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
+
+
+SHARED_FOLDERS = (Path("/run/lock"), Path("/tmp"))
+"""Where users share files. Not TMPDIR, which batch systems set per job; and /run/lock first,
+because some give every job a /tmp of its own."""
+
+_FOR_ALL = stat.S_ISVTX | stat.S_IRWXU | stat.S_IRWXG | stat.S_IRWXO
+_FILE_MODE = 0o666
+_ATTEMPTS = 20
+
+
+class LockError(RuntimeError):
+    """The host's lock cannot be taken; the message names the file and the command that mends it."""
 
 
 class ChildError(RuntimeError):
@@ -139,9 +157,95 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
         lock.release()
 
 
-def host_lock() -> contextlib.AbstractContextManager[None]:
-    """Return the lock that keeps two measurements on one host from overlapping."""
-    return exclusive(
-        Path(tempfile.gettempdir()) / "joulebench-measurement.lock",
-        "another measurement on this host",
+@contextlib.contextmanager
+def host_lock(what: str = "a measurement") -> Iterator[None]:
+    """Keep two measurements on one host from overlapping, whoever starts them.
+
+    The lock file lies where all users and all batch jobs of the host look; it is never removed, and
+    the kernel frees it if its holder is killed.
+
+    Args:
+        what: What is being done, for those who wait.
+
+    Raises:
+        LockError: The lock file cannot be opened by this user; the message says how to mend it.
+    """
+    path = _shared_folder() / "joulebench.lock"
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        with exclusive(path, "another measurement on this host"):
+            yield
+        return
+    descriptor = _open_shared(path)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.warning("waiting for %s (%s)", _holder(descriptor), path)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)  # asleep in the kernel
+        _sign(descriptor, what)
+        try:
+            yield
+        finally:
+            os.ftruncate(descriptor, 0)
+    finally:
+        os.close(descriptor)
+
+
+def _shared_folder() -> Path:
+    """Return a folder in which every user may make files; never one that a job has for itself."""
+    for folder in SHARED_FOLDERS:
+        with contextlib.suppress(OSError):
+            if folder.stat().st_mode & _FOR_ALL == _FOR_ALL:
+                return folder
+    return Path(tempfile.gettempdir())
+
+
+def _open_shared(path: Path) -> int:
+    """Return a descriptor of the lock file, made if need be, for all users to read and write.
+
+    With fs.protected_regular the kernel refuses O_CREAT on an existing file of another user in a
+    sticky folder, so that the file is first opened without.
+    """
+    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+    for _ in range(_ATTEMPTS):
+        try:
+            return os.open(path, flags)
+        except FileNotFoundError:
+            with contextlib.suppress(FileExistsError):
+                descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, _FILE_MODE)
+                os.fchmod(descriptor, _FILE_MODE)  # whatever the umask
+                return descriptor
+        except PermissionError:
+            time.sleep(0.1)  # its maker may be about to open it to all
+        except OSError as err:
+            raise LockError(f"the host's lock {path} is no plain file: {err}; remove it") from err
+    raise LockError(
+        f"the host's lock {path} cannot be opened by this user: `sudo chmod 666 {path}` opens it "
+        f"to all who measure here"
     )
+
+
+def _sign(descriptor: int, what: str) -> None:
+    since = datetime.now(UTC).isoformat(timespec="seconds")
+    holder = {"pid": os.getpid(), "user": _user(), "since": since, "what": what}
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, json.dumps(holder).encode(), 0)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a number without a name, as in some containers
+        return str(os.getuid())
+
+
+def _holder(descriptor: int) -> str:
+    """Return who holds the lock, as it signed; anyone may have written there, so only as text."""
+    try:
+        holder = json.loads(os.pread(descriptor, 4096, 0))
+        who = [str(holder[key])[:80] for key in ("what", "user", "pid", "since")]
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another measurement on this host"
+    return "{} of {} (process {}, since {})".format(*(w if w.isprintable() else "?" for w in who))

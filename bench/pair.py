@@ -22,7 +22,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench import artefacts, conclusions, digests, evaluation, machine, store
+from bench import artefacts, conclusions, digests, doctor, evaluation, machine, store
 from bench.comparison import Bout, Measured, compare
 from bench.evaluation import Evaluation, Look
 from bench.isolation import exclusive, host_lock, in_fresh_process
@@ -140,7 +140,7 @@ def _make(pair: Pair, stages: Sequence[Technique], source: Path | None) -> Path:
             digest,
             pair.meters,
         )
-        with host_lock():
+        with host_lock(f"making a {what} of {pair.workload.name}"):
             in_fresh_process(produce, order)
     return folder
 
@@ -160,7 +160,7 @@ def _evaluate(pair: Pair, stages: Sequence[Technique], folder: Path) -> Evaluati
         if (kept := evaluation.read(look)) is not None:
             return kept
         log.info("%s: evaluating", "variant" if stages else "baseline")
-        with host_lock():
+        with host_lock(f"evaluating {pair.workload.name}"):
             in_fresh_process(evaluation.evaluate, look)
         found = evaluation.read(look)
     assert found is not None  # evaluate() has written it or raised
@@ -177,7 +177,7 @@ def _measure(pair: Pair, baseline: Path, variant: Path) -> Measured:
         pair.seed,
         pair.meters,
     )
-    with host_lock():
+    with host_lock(f"measuring {pair.workload.name} with {pair.technique.name}"):
         return in_fresh_process(compare, bout)
 
 
@@ -221,7 +221,7 @@ def _conclude(
         protocol=dataclasses.asdict(pair.protocol),
         runtime=dataclasses.asdict(pair.runtime),
         config=dict(pair.config),
-        environment=machine.fingerprint() | {"served_on": measured.served_on},
+        environment=machine.fingerprint() | {"served_on": measured.served_on} | doctor.last(),
         data=artefacts.read_card(folders[0]).data | {"folder_sha256": pair.data_digest},
         baseline=baseline,
         variant=variant,
@@ -282,6 +282,7 @@ def _session(measured: Measured) -> Session:
             for name, channels in measured.channels.items()
         },
         unavailable=measured.unavailable,
+        overhead=outcome.overhead,
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from bench import codec
-from bench.readings import Grade, Phase
+from bench.readings import Grade, Overhead, Phase
 
 SCHEMA = 1
 """Number of the record's layout; a rename or a change of meaning raises it."""
@@ -202,6 +202,7 @@ class Session:
         reason: Why it is not valid.
         meters: Per meter what it reads and with which constants, as it reported at start.
         unavailable: Meters that could not be opened, with the reason.
+        overhead: What measuring itself cost.
     """
 
     started: str
@@ -211,6 +212,7 @@ class Session:
     reason: str | None
     meters: dict[str, Any]
     unavailable: dict[str, str]
+    overhead: Overhead
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 from typing import Any
 
-from bench.readings import Grade, Phase, Reading
+from bench.readings import Grade, Overhead, Phase, Reading
 from bench.records import (
     Arm,
     Artefact,
@@ -110,6 +110,15 @@ def session(grades: tuple[Grade, ...], discards: tuple[Discard, ...] = ()) -> Se
         reason=None,
         meters=meters,
         unavailable={} if counted else {"counters": "no /sys/class/powercap on this host"},
+        overhead=Overhead(
+            windows=5,
+            wall_s=0.00002,
+            cpu_s=0.00001,
+            readings=phase(0.001, grades).readings,
+            edges_wall_s=0.002,
+            edges_cpu_s=0.0015,
+            cpu_share=0.003,
+        ),
     )
 
 

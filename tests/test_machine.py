@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +16,8 @@ import psutil
 import pytest
 
 from bench import machine
-from bench.machine import HostLoad
+from bench.machine import Circumstances, HostLoad, HostState, Sensors, identity, nvidia
+from bench.machine import load as load_module
 
 # user nice system idle iowait irq softirq steal guest guest_nice, in ticks of 10 ms on Linux
 STAT = "cpu  1000 100 300 8000 200 10 40 350 500 0\ncpu0 1 2 3 4 5 6 7 8 9 10\n"
@@ -98,9 +100,11 @@ def test_a_child_that_vanishes_while_it_is_asked_does_no_harm(
         raise psutil.NoSuchProcess(1)
 
     stays = SimpleNamespace(cpu_times=lambda: SimpleNamespace(user=1000.0, system=500.0))
-    children = [SimpleNamespace(cpu_times=gone), stays]
+    children = {1: SimpleNamespace(cpu_times=gone), 2: stays}
+    monkeypatch.setattr(load_module, "descendants", list)
     before = machine.cpu_seconds()
-    monkeypatch.setattr(psutil.Process, "children", lambda *_, **__: children)
+    monkeypatch.setattr(load_module, "descendants", lambda: [1, 2])
+    monkeypatch.setattr(psutil, "Process", children.__getitem__)
     assert machine.cpu_seconds() - before == pytest.approx(1500.0, abs=1.0)
 
 
@@ -158,11 +162,11 @@ def test_the_fingerprint_holds_what_the_libraries_and_the_kernel_tell() -> None:
     assert found["libraries"]["psutil"] == metadata.version("psutil")
     assert found["cpu"]["threads"] == os.cpu_count()
     assert found["memory_bytes"] == psutil.virtual_memory().total
-    assert set(found["cpu"]["flags"] or ()) <= set(machine.CPU_FLAGS)
+    assert set(found["cpu"]["flags"] or ()) <= set(identity.CPU_FLAGS)
 
 
 def test_a_library_that_is_not_installed_has_no_version(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "LIBRARIES", ("psutil", "no-such-library-at-all"))
+    monkeypatch.setattr(identity, "LIBRARIES", ("psutil", "no-such-library-at-all"))
     libraries = machine.fingerprint()["libraries"]
     assert libraries == {"psutil": metadata.version("psutil"), "no-such-library-at-all": None}
 
@@ -192,3 +196,173 @@ def test_the_source_is_named_by_commit_and_dirty_when_code_or_configuration_diff
 def test_without_nvml_there_is_no_list_of_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", None)
     assert machine.gpus() is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists children per thread")
+def test_descendants_are_ours_at_any_depth() -> None:
+    code = (
+        "import subprocess, sys; child = subprocess.Popen(['sleep', '60']); "
+        "print(child.pid, flush=True); sys.stdin.read(); child.kill()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout is not None
+        grandchild = int(child.stdout.readline())
+        found = load_module.descendants()
+        child.communicate()
+    assert {child.pid, grandchild} <= set(found)
+    assert not {os.getpid(), os.getppid()} & set(found)
+
+
+def write(root: Path, files: dict[str, str]) -> Path:
+    for name, content in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(content)
+    return root
+
+
+CORE = "devices/system/cpu/cpu{}/"
+
+
+def throttle_tree(core: tuple[int, int, int, int], package: int) -> dict[str, str]:
+    """Two cores of two threads each in one package."""
+    files = {}
+    for cpu, count in enumerate(core):
+        files[CORE.format(cpu) + "thermal_throttle/core_throttle_count"] = f"{count}\n"
+        files[CORE.format(cpu) + "thermal_throttle/package_throttle_count"] = f"{package}\n"
+        files[CORE.format(cpu) + "topology/thread_siblings_list"] = f"{cpu % 2},{cpu % 2 + 2}\n"
+        files[CORE.format(cpu) + "topology/package_cpus_list"] = "0-3\n"
+    return files
+
+
+def test_heat_events_count_once_per_core_and_once_per_package(tmp_path: Path) -> None:
+    write(tmp_path, throttle_tree((5, 7, 5, 7), 100))
+    sensors = Sensors.find(tmp_path)
+    start = HostState.read(sensors)
+    assert start.cpu_throttles == 5 + 7 + 100
+    write(tmp_path, throttle_tree((6, 7, 6, 7), 102))
+    assert HostState.read(sensors).since(start).cpu_throttles == 3
+
+
+def test_package_temperatures_are_numbered_and_those_of_single_cores_left_out(
+    tmp_path: Path,
+) -> None:
+    hwmon = "class/hwmon/hwmon{}/"
+    files = {
+        hwmon.format(2) + "name": "coretemp\n",
+        hwmon.format(2) + "temp1_label": "Package id 0\n",
+        hwmon.format(2) + "temp1_input": "61000\n",
+        hwmon.format(2) + "temp2_label": "Core 0\n",
+        hwmon.format(2) + "temp2_input": "99000\n",
+        hwmon.format(10) + "name": "coretemp\n",
+        hwmon.format(10) + "temp1_label": "Package id 1\n",
+        hwmon.format(10) + "temp1_input": "58500\n",
+        hwmon.format(0) + "name": "nvme\n",
+        hwmon.format(0) + "temp1_label": "Composite\n",
+        hwmon.format(0) + "temp1_input": "40000\n",
+    }
+    state = HostState.read(Sensors.find(write(tmp_path, files)))
+    assert {k: v for k, v in state.temperature_c.items() if k.startswith("cpu")} == {
+        "cpu:0": 61.0,
+        "cpu:1": 58.5,
+    }
+
+
+def test_a_host_without_sensors_is_unknown_and_never_cool_or_unthrottled(tmp_path: Path) -> None:
+    sensors = Sensors({}, (), {})
+    state = HostState.read(sensors)
+    assert (state.temperature_c, state.cpu_throttles) == ({}, None)
+    assert state.since(state).cpu_throttles is None
+
+
+def test_what_is_seen_at_either_edge_befell_the_window() -> None:
+    start = HostState({"gpu:0": 50.0}, 3, {"gpu:0": "power brake"}, {"gpu:0": frozenset({9})}, 10)
+    end = HostState({"gpu:0": 70.0}, 3, {}, {"gpu:0": frozenset({4}), "gpu:1": frozenset({5})}, 12)
+    assert end.since(start) == Circumstances(
+        start_temperature_c={"gpu:0": 50.0},
+        cpu_throttles=0,
+        gpu_slowdowns={"gpu:0": "power brake"},
+        gpu_foreign={"gpu:0": (4, 9), "gpu:1": (5,)},
+        major_faults=2,
+    )
+
+
+class FakeNvml:
+    """Answers of the driver for one GPU."""
+
+    def __init__(self, **answers: object) -> None:
+        self.answers = answers
+
+    def __call__(self, function: str, *_: object) -> object:
+        return self.answers.get(function)
+
+
+@pytest.mark.parametrize(
+    ("bits", "reason"),
+    [
+        (0x00, ""),
+        (0x01, ""),  # idle
+        (0x04, ""),  # software power cap: how a board under load runs
+        (0x08, "hardware slowdown"),
+        (0x48, "hardware slowdown and hardware thermal slowdown"),
+        (0x80, "power brake"),
+        (None, None),
+    ],
+)
+def test_only_forced_slowdowns_of_a_gpu_are_told(
+    monkeypatch: pytest.MonkeyPatch, bits: int | None, reason: str | None
+) -> None:
+    answer = FakeNvml(nvmlDeviceGetCurrentClocksEventReasons=bits)
+    monkeypatch.setattr(nvidia, "ask", answer)
+    assert nvidia.slowdown(object()) == reason
+
+
+NOBODY = 2**22 + 1  # above the largest process number of Linux
+
+
+@pytest.mark.parametrize(
+    ("pids", "foreign"),
+    [
+        ([], frozenset()),
+        ([os.getpid()], frozenset()),
+        ([os.getpid(), os.getppid()], frozenset({os.getppid()})),
+        ([os.getpid(), NOBODY], frozenset({NOBODY})),  # we are listed, so numbers mean the same
+        ([os.getppid()], frozenset({os.getppid()})),
+        ([NOBODY], None),  # another container, or ours by its number outside: not known
+    ],
+)
+def test_processes_on_a_gpu_are_foreign_if_they_are_not_ours(
+    monkeypatch: pytest.MonkeyPatch, pids: list[int], foreign: frozenset[int] | None
+) -> None:
+    listed = [SimpleNamespace(pid=pid) for pid in pids]
+    monkeypatch.setattr(nvidia, "ask", FakeNvml(nvmlDeviceGetComputeRunningProcesses=listed))
+    assert nvidia.foreign_pids(object()) == foreign
+
+
+def test_a_packages_limit_is_its_highest_constraint_and_none_if_switched_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nvidia, "power_limits_w", lambda: {"gpu:0": 700.0})
+    files = {}
+    for zone, name, enabled in ((0, "package-0", 1), (1, "psys", 1), (2, "package-1", 0)):
+        files[f"intel-rapl:{zone}/name"] = name
+        files[f"intel-rapl:{zone}/enabled"] = str(enabled)
+        files[f"intel-rapl:{zone}/constraint_0_power_limit_uw"] = "125000000"
+        files[f"intel-rapl:{zone}/constraint_1_power_limit_uw"] = "253000000"
+        files[f"intel-rapl:{zone}:0/name"] = "core"
+    found = machine.power_limits_w(write(tmp_path, files))
+    assert found == {"gpu:0": 700.0, "cpu:0": 253.0}
+
+
+def test_the_edge_of_a_window_costs_less_than_a_millisecond() -> None:
+    HostState.read()
+
+    def edge_s() -> float:
+        started_s = time.perf_counter()
+        HostState.read()
+        HostLoad.read()
+        machine.cpu_seconds()
+        return time.perf_counter() - started_s
+
+    assert min(edge_s() for _ in range(50)) < 0.001

@@ -21,7 +21,7 @@ from rich.console import Console
 from bench import report, store
 from bench.readings import Reading
 from bench.records import BreakEven, Discard, Record, to_json
-from bench.reporting import cells, tables
+from bench.reporting import cells, notes, tables
 from bench.reporting.cells import DASH
 from bench.reporting.claims import verdict_text
 from bench.reporting.columns import Column, TableError, compared, comparison_cell
@@ -674,3 +674,17 @@ def test_help_names_every_word(capsys: pytest.CaptureFixture[str]) -> None:
     assert status == 0
     for word in ("store.root=DIR", "paper.root=DIR", "-q", "--help"):
         assert word in out
+
+
+def test_measured_joules_of_two_meters_stand_side_by_side_with_their_distance() -> None:
+    counters = comparison("energy_j", 0.8, "B")
+    tracker = dataclasses.replace(
+        counters, source="codecarbon", baseline_per_item=counters.baseline_per_item * 1.02
+    )
+    model = comparison("energy_j", 0.8, "C")
+    measured = record(grades=("B",), comparisons=(counters, tracker, model))
+    (note,) = [n for n in notes.of_section([measured]) if "side by side" in n.text]
+    assert "counters (cpu+dram, B)" in note.text
+    assert "(+2.0%)" in note.text
+    assert "(cpu+dram, C)" not in note.text
+    assert not [n for n in notes.of_section([record(grades=("C",))]) if "side by side" in n.text]

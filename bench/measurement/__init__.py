@@ -2,7 +2,9 @@
 
     meters   |<----------------------------- span --------------------------->|
     clock         |<------------------------ wall ---------------------->|
-    device    sync|                     nothing of ours                  |sync
+    device sync   |                     nothing of ours                  |sync
+
+    host   |<------------------------------- span --------------------------------->|
 
 At the start of a span the slow meters are read first and the clock last, at its end the clock first
 and the slow meters last, so that our own reading lies outside the clock's span and costs the
@@ -34,6 +36,7 @@ class Span:
         readings: Joules by meter and component.
         steal_share: Share of all cores that the hypervisor kept, in [0, 1]; ``None`` if unknown.
         foreign_share: Share of all cores that other processes used; ``None`` if unknown.
+        host: Temperatures, throttling, others' work on the GPU.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Span:
     readings: tuple[Reading, ...]
     steal_share: float | None
     foreign_share: float | None
+    host: machine.Circumstances = field(default_factory=machine.Circumstances)
 
     @property
     def wall_s(self) -> float:
@@ -60,6 +64,7 @@ class _Edge:
     cpu_s: float
     load: machine.HostLoad
     counts: Mapping[str, Counts]
+    state: machine.HostState
 
 
 @dataclass
@@ -78,16 +83,20 @@ class Gauge:
     _open: list[_Edge] = field(default_factory=list, init=False)
 
     @contextmanager
-    def span(self, name: str) -> Iterator[list[Span]]:
+    def span(self, name: str, wait: bool = True) -> Iterator[list[Span]]:
         """Measure the block; the span stands in the list that is given once the block has ended.
 
         A block that raises is measured by nobody.
+
+        Args:
+            name: Of the span.
+            wait: Whether to wait for joules that come late; else those are missing.
         """
         result: list[Span] = []
         self._open.append(self._start())
         try:
             yield result
-            result.append(self._stop(name, self._open[-1]))
+            result.append(self._stop(name, self._open[-1], wait))
         finally:
             self._open.pop()
         self.spans.append(result[0])
@@ -97,29 +106,32 @@ class Gauge:
 
         For the progress of long phases. Never called inside a window.
         """
-        return self.meters.between(self._open[-1].counts, self.meters.read(slowest_first=False))
+        now = self.meters.read(slowest_first=False)
+        return self.meters.between(self._open[-1].counts, now, wait=False)
 
     def _start(self) -> _Edge:
+        self.synchronise()  # what was queued before is charged to nobody
+        state = machine.HostState.read()
         counts = self.meters.read(slowest_first=True)
         load = machine.HostLoad.read()
         cpu_s = machine.cpu_seconds()
-        self.synchronise()
-        return _Edge(time.monotonic_ns(), cpu_s, load, counts)
+        return _Edge(time.monotonic_ns(), cpu_s, load, counts, state)
 
-    def _stop(self, name: str, start: _Edge) -> Span:
+    def _stop(self, name: str, start: _Edge, wait: bool) -> Span:
         self.synchronise()
         end_ns = time.monotonic_ns()
         cpu_s = machine.cpu_seconds() - start.cpu_s
+        load = machine.HostLoad.read()  # before the meters, whose work would pass for foreign
         counts = self.meters.read(slowest_first=False)
-        load = machine.HostLoad.read()
         return Span(
             name,
             start.at_ns,
             end_ns,
             cpu_s,
-            self.meters.between(start.counts, counts),
+            self.meters.between(start.counts, counts, wait),
             load.steal_share(start.load),
             load.foreign_share(start.load, cpu_s),
+            machine.HostState.read().since(start.state),
         )
 
 

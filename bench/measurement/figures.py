@@ -5,7 +5,7 @@ Joules of different grades, or of different meters, are never added: each is a f
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.measurement import Span
@@ -15,6 +15,10 @@ from bench.records import MeasureName
 
 _BEST_FIRST: tuple[Grade, ...] = ("A", "B", "S")
 """Grades that may lead; S only where the sensors are simulated, and never in a table."""
+
+
+class OriginError(ValueError):
+    """Joules of one component with two origins: they are never added, divided or compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,3 +76,26 @@ def available(channels: Mapping[str, Sequence[Channel]]) -> tuple[Figure, ...]:
     leading = [f for grade in _BEST_FIRST for f in joules if f.grade == grade]
     rest = [f for f in joules if f not in leading]
     return (*leading, WALL, CPU, *rest)
+
+
+def require_one_origin(windows: Iterable[tuple[str, Span]]) -> None:
+    """Refuse windows in which one meter's component has two sources or two grades.
+
+    Args:
+        windows: Name of the arm, and what was read.
+
+    Raises:
+        OriginError: The message names both origins and the arms they were read for.
+    """
+    seen: dict[tuple[str, str], tuple[str, str, Grade]] = {}
+    for arm, span in windows:
+        for reading in span.readings:
+            key = (reading.meter, reading.component)
+            first, source, grade = seen.setdefault(key, (arm, reading.source, reading.grade))
+            if (source, grade) != (reading.source, reading.grade):
+                raise OriginError(
+                    f"{reading.meter}/{reading.component} is {source} (grade {grade}) in a window "
+                    f"of the {first} and {reading.source} (grade {reading.grade}) in one of the "
+                    f"{arm}: such joules are never compared or added. Measure the pair again; "
+                    f"python -m bench.doctor shows which sensor comes and goes"
+                )

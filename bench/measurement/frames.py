@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from bench.measurement import Span
+from bench.measurement.overhead import NAME as EMPTY
 from bench.measurement.session import Window
 
 
@@ -26,7 +27,10 @@ def windows_frame(windows: Sequence[Window]) -> pd.DataFrame:
                 "cpu_s": window.span.cpu_s,
                 "steal_share": window.span.steal_share,
                 "foreign_share": window.span.foreign_share,
+                "cpu_throttles": window.span.host.cpu_throttles,
+                "major_faults": window.span.host.major_faults,
                 "kept": window.kept,
+                **{f"{k}_start_c": c for k, c in window.span.host.start_temperature_c.items()},
                 **{f"{r.meter}/{r.component}_j": r.energy_j for r in window.span.readings},
             }
             for window in windows
@@ -53,6 +57,7 @@ def trace_frame(spans: Sequence[Span]) -> pd.DataFrame:
             None if reading.energy_j is None else reading.energy_j / span.wall_s,
         )
         for span in spans
+        if span.name != EMPTY  # no time passes in it, so it has no power
         for reading in span.readings
     ]
     return pd.DataFrame(rows, columns=columns)

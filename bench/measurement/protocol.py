@@ -25,6 +25,11 @@ class Protocol:
         max_steal: Share of all cores the hypervisor may keep during a window.
         max_foreign: Share of all cores other processes may use during a window.
         max_idle_drift: Relative change of idle power between before and after.
+        max_drift: Relative drift of the baseline's figure over the session (fitted parabola).
+        max_disagreement: Relative difference between two meters that measure the same component.
+        max_gpu_gap_c: Degrees Celsius between the arms at the start of their windows, GPUs;
+            ``None`` for any.
+        max_cpu_gap_c: Likewise, CPU packages.
         max_examples: Test examples that are evaluated; ``None`` for all, as any paper needs.
         rehearsal: Checks that everything composes; its records never enter a table.
     """
@@ -44,6 +49,10 @@ class Protocol:
     max_steal: float
     max_foreign: float
     max_idle_drift: float
+    max_drift: float
+    max_disagreement: float
+    max_gpu_gap_c: float | None
+    max_cpu_gap_c: float | None
     max_examples: int | None
     rehearsal: bool
 
@@ -54,6 +63,9 @@ class Protocol:
         for key in ("lead_in_s", "jitter_s", "warmup_s", "idle_s", "min_ticks"):
             if (value := getattr(self, key)) < 0:
                 raise ValueError(f"protocol.{key} is {value}: it cannot be negative")
+        for key in ("max_gpu_gap_c", "max_cpu_gap_c"):
+            if (gap_c := getattr(self, key)) is not None and gap_c <= 0:
+                raise ValueError(f"protocol.{key} is {gap_c}: degrees above 0, or null for any")
         if self.max_examples is not None and (self.max_examples < 1 or not self.rehearsal):
             raise ValueError(
                 f"protocol.max_examples is {self.max_examples}: only a rehearsal may leave out "
@@ -71,6 +83,8 @@ class Protocol:
             "max_steal",
             "max_foreign",
             "max_idle_drift",
+            "max_drift",
+            "max_disagreement",
         ):
             if not 0 < (value := getattr(self, key)) <= 1:
                 raise ValueError(f"protocol.{key} must be in (0, 1], got {value}: a fraction")

@@ -10,24 +10,27 @@ promise under a drift of 4 %.
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from bench import statistics
-from bench.measurement import Gauge, Span
-from bench.measurement.conditions import violated
+from bench import machine, statistics
+from bench.measurement import Gauge, Span, validity
+from bench.measurement.conditions import Bounds, bounds, violated
+from bench.measurement.overhead import calibrate
 from bench.measurement.protocol import Protocol
+from bench.measurement.windows import ArmName, Window, per_item
+from bench.readings import Overhead
 from bench.records import Discard
 
-ArmName = Literal["baseline", "variant"]
+__all__ = ["ORDERS", "ArmName", "Load", "Outcome", "Session", "Window", "per_item"]
+
 ORDERS: tuple[tuple[ArmName, ...], ...] = (
     ("baseline", "variant", "variant", "baseline"),
     ("variant", "baseline", "baseline", "variant"),
@@ -48,29 +51,6 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
-    """One measured window.
-
-    Attributes:
-        block: Number of its block in order of measurement.
-        order: ``ABBA`` or ``BAAB``.
-        position: 0 to 3 within the block.
-        arm: Whose work it was.
-        items: Samples processed.
-        span: What was read.
-        kept: False if its block was discarded.
-    """
-
-    block: int
-    order: str
-    position: int
-    arm: ArmName
-    items: int
-    span: Span
-    kept: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Outcome:
     """What a session measured.
 
@@ -78,6 +58,7 @@ class Outcome:
         started: UTC, ISO 8601.
         idle_before: Span of idling.
         idle_after: Likewise.
+        overhead: What measuring itself cost.
         warmup: Span of the warm-up, calibrations included.
         windows: All of them, discarded ones too.
         discards: Why blocks were thrown away.
@@ -87,6 +68,7 @@ class Outcome:
     started: str
     idle_before: Span
     idle_after: Span
+    overhead: Overhead
     warmup: Span
     windows: tuple[Window, ...]
     discards: tuple[Discard, ...]
@@ -123,18 +105,28 @@ class Session:
         started = datetime.now(UTC).isoformat(timespec="seconds")
         draw = random.Random(self.seed)
         idle_before = self._idle()
+        overhead = calibrate(self.gauge, idle_before)
+        channels = self.gauge.meters.channels
+        limits = bounds(self.protocol, channels, idle_before, machine.power_limits_w())
         warmup = self._warm_up()
         # Collections inside a window would be charged to whoever is measured just then.
         gc.collect()
         gc.disable()
         try:
-            windows, discards = self._blocks(draw)
+            windows, discards = self._blocks(draw, limits)
         finally:
             gc.enable()
         idle_after = self._idle()
         invalid = self._why_invalid(windows, discards, idle_before, idle_after)
         return Outcome(
-            started, idle_before, idle_after, warmup, tuple(windows), tuple(discards), invalid
+            started,
+            idle_before,
+            idle_after,
+            overhead,
+            warmup,
+            tuple(windows),
+            tuple(discards),
+            invalid,
         )
 
     def _idle(self) -> Span:
@@ -178,19 +170,19 @@ class Session:
         steps_s = [c.step_s for cs in self.gauge.meters.channels.values() for c in cs]
         return max(self.protocol.window_s, self.protocol.min_ticks * max(steps_s, default=0.0))
 
-    def _blocks(self, draw: random.Random) -> tuple[list[Window], list[Discard]]:
+    def _blocks(self, draw: random.Random, limits: Bounds) -> tuple[list[Window], list[Discard]]:
         windows: list[Window] = []
         discards: list[Discard] = []
         first = draw.randrange(2)
         kept, number = 0, 0
         while not self._enough(windows, kept, len(discards)):
             block = self._block(number, ORDERS[(first + number) % 2], draw)
-            bad = next((v for w in block if (v := violated(w.span, self.protocol))), None)
+            bad = violated([(window.arm, window.span) for window in block], limits)
             if bad is None:
                 kept += 1
             else:
                 discards.append(Discard(number, *bad))
-                block = [_discarded(window) for window in block]
+                block = [dataclasses.replace(window, kept=False) for window in block]
             windows.extend(block)
             number += 1
             spans = tuple(window.span for window in block)
@@ -228,53 +220,8 @@ class Session:
     def _why_invalid(
         self, windows: list[Window], discards: list[Discard], before: Span, after: Span
     ) -> str | None:
-        blocks = len(windows) // 4
-        if len(discards) > self.protocol.max_discarded * blocks:
-            return (
-                f"{len(discards)} of {blocks} blocks discarded, protocol.max_discarded="
-                f"{self.protocol.max_discarded:g}; the first: {discards[0].condition}, "
-                f"{discards[0].detail}"
-            )
-        return self._idle_drift(before, after)
-
-    def _idle_drift(self, before: Span, after: Span) -> str | None:
-        """Compare hardware counters only: a model's idle says nothing about the machine."""
-        for one, two in zip(before.readings, after.readings, strict=True):
-            if one.grade not in ("A", "B") or not one.energy_j or not two.energy_j:
-                continue
-            drift = (two.energy_j / after.wall_s) / (one.energy_j / before.wall_s) - 1
-            if abs(drift) > self.protocol.max_idle_drift:
-                return (
-                    f"idle power of {one.component} drifted by {drift:+.1%}, "
-                    f"protocol.max_idle_drift={self.protocol.max_idle_drift:g}"
-                )
-        return None
-
-
-def per_item(
-    windows: Sequence[Window], figure: Callable[[Span], float | None]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return a figure per sample of each kept block's windows, baseline and variant.
-
-    Args:
-        windows: Of one session.
-        figure: From a span to joules or seconds; ``None`` if it has none.
-
-    Returns:
-        Two arrays of shape ``(blocks, 2)``; no rows if a figure is missing anywhere.
-    """
-    values: dict[ArmName, list[float]] = {"baseline": [], "variant": []}
-    for window in windows:
-        if window.kept:
-            total = figure(window.span)
-            if total is None:
-                return np.empty((0, 2)), np.empty((0, 2))
-            values[window.arm].append(total / window.items)
-    baseline, variant = (np.asarray(values[arm]).reshape(-1, 2) for arm in ("baseline", "variant"))
-    return baseline, variant
-
-
-def _discarded(window: Window) -> Window:
-    return Window(
-        window.block, window.order, window.position, window.arm, window.items, window.span, False
-    )
+        return (
+            validity.too_many_discards(windows, discards, self.protocol)
+            or validity.idle_drift(before, after, self.protocol)
+            or validity.session_drift(windows, self.headline, self.protocol)
+        )

@@ -21,6 +21,8 @@ _HOW: dict[Grade, str] = {"A": "a wall meter", "B": "hardware counters"}
 _BY_COUNTERS = ("cpu", "dram", "gpu")
 _BEYOND_COUNTERS = "mainboard, disks, network, fans and power-supply losses"
 _NAMED = 5
+_JOULES_PER_KWH = 3.6e6
+_INFERENCES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +38,12 @@ def of_section(records: Sequence[Record]) -> tuple[Note, ...]:
     return (
         _how_to_read(records),
         *_joules(records),
+        *_side_by_side(records),
         *_modelled(records),
+        *_carbon(records),
         *_break_even(records),
         *_discards(records),
+        _overhead(records),
         *_noise_floor(records),
         *_invalid(records),
     )
@@ -122,8 +127,60 @@ def _model(channel: Mapping[str, Any]) -> str:
     constants = ", ".join(
         f"{name} = {value:.4g}" if isinstance(value, float) else f"{name} = {value}"
         for name, value in sorted(detail.items())
+        if name != "carbon"  # moves no joule
     )
     return f"{channel['source']} ({constants})" if constants else str(channel["source"])
+
+
+def _side_by_side(records: Sequence[Record]) -> Iterator[Note]:
+    """Yield how far measured joules of several meters lie apart; scopes are named, for they differ.
+
+    Models stay out: beside a counter they would pass for one.
+    """
+    for record in records:
+        found = [c for c in record.comparisons if c.measure == "energy_j" and c.grade in MEASURED]
+        if len(found) > 1:
+            first = found[0].baseline_per_item
+            each = (
+                f"{c.source} ({c.scope}, {c.grade}) {c.baseline_per_item:.4g}"
+                + (f" ({c.baseline_per_item / first - 1:+.1%})" if c is not found[0] else "")
+                + f", ratio {ratio(c.ratio)}"
+                for c in found
+            )
+            yield Note(
+                f"Meters side by side for {record.label}, seed {record.seed}, joules per inference "
+                f"of the baseline: {'; '.join(each)}."
+            )
+
+
+def _carbon(records: Sequence[Record]) -> Iterator[Note]:
+    """Yield grams of CO2e, of counted joules only: a model's joules carry no grams either."""
+    for grade in MEASURED:
+        grams: dict[str, list[str]] = {}
+        for record in records:
+            found, grid = compared(record, "energy_j", grade), _grid(record)
+            if found is None or grid is None:
+                continue
+            per_joule = _INFERENCES / _JOULES_PER_KWH * grid["intensity_g_per_kwh"]
+            where = f"{grid['country']}, {grid['year']}, {grid['source']}"
+            grams.setdefault(f"{grid['intensity_g_per_kwh']:.4g} g/kWh ({where})", []).append(
+                f"{record.label}, seed {record.seed}: {found.variant_per_item * per_joule:.3g} "
+                f"(baseline {found.baseline_per_item * per_joule:.3g})"
+            )
+        for intensity, each in grams.items():
+            yield Note(
+                f"Joules ({grade}) as carbon: {'; '.join(each)} g CO2e per {_INFERENCES} "
+                f"inferences at {intensity}, PUE 1.0."
+            )
+
+
+def _grid(record: Record) -> Mapping[str, Any] | None:
+    """Return the carbon intensity that a meter recorded, with country, year and source."""
+    for channels in record.session.meters.values():
+        for channel in channels if isinstance(channels, list | tuple) else ():
+            if isinstance(channel, Mapping) and (channel.get("detail") or {}).get("carbon"):
+                return dict(channel["detail"]["carbon"])
+    return None
 
 
 def _channels(record: Record, grade: Grade) -> Iterator[Mapping[str, Any]]:
@@ -153,6 +210,25 @@ def _discards(records: Sequence[Record]) -> Iterator[Note]:
         yield Note(
             f"Blocks discarded on a condition, never on their energy: {lost} of {total} ({each})."
         )
+
+
+def _overhead(records: Sequence[Record]) -> Note:
+    """Return what measuring cost, the worst of these records."""
+    costs = [record.session.overhead for record in records]
+    wall_ms = 1e3 * max(cost.wall_s for cost in costs)
+    edges_ms = 1e3 * max(cost.edges_cpu_s for cost in costs)
+    charged_j = [
+        reading.energy_j
+        for cost in costs
+        for reading in cost.readings
+        if reading.grade in MEASURED and reading.energy_j is not None
+    ]
+    joules = f" and at most {max(charged_j):.2g} J a counter" if charged_j else ""
+    return Note(
+        f"Cost of measuring, at most: an empty window is charged {wall_ms:.2g} ms{joules}; reading "
+        f"at its edges takes {edges_ms:.2g} CPU-ms outside it; harness and meters take "
+        f"{max(cost.cpu_share for cost in costs):.2%} of a core while idling."
+    )
 
 
 def _noise_floor(records: Sequence[Record]) -> Iterator[Note]:

@@ -1,8 +1,4 @@
-"""What the measurement ran on, and what else the machine did meanwhile.
-
-Whatever cannot be read is ``None``, never 0. Nothing here tells who ran it: no user, no home
-folder, and of the environment only the variables that steer threads and devices.
-"""
+"""What a reader needs to know of the machine: hardware, clock policy, libraries, source."""
 
 from __future__ import annotations
 
@@ -10,13 +6,14 @@ import os
 import platform
 import re
 import subprocess
-import time
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import psutil
+
+from bench.machine.kernel import text
+from bench.machine.limits import cpu_limit_cores
 
 # fmt: off
 LIBRARIES = (
@@ -43,82 +40,9 @@ VARIABLES = (
 # fmt: on
 
 _CPU = Path("/sys/devices/system/cpu")
-_SOURCE = Path(__file__).resolve().parents[1]
+_SOURCE = Path(__file__).resolve().parents[2]
 _SHAPES_THE_WORK = ("bench", "conf", "pyproject.toml")
 _MILLIWATTS_PER_WATT = 1000.0
-
-
-@dataclass(frozen=True, slots=True)
-class HostLoad:
-    """What the machine has done since it started, in seconds summed over its cores.
-
-    Linux counts in ticks of 10 ms per core: over a window of 10 s, two readings are good to 0.2 %
-    of a core. Elsewhere every field is ``None``.
-
-    Attributes:
-        total_s: All time, idle included.
-        busy_s: Time spent working, for anyone.
-        steal_s: Time a hypervisor gave to other guests although there was work here.
-    """
-
-    total_s: float | None = None
-    busy_s: float | None = None
-    steal_s: float | None = None
-
-    @classmethod
-    def read(cls, stat: Path = Path("/proc/stat")) -> HostLoad:
-        """Return the figures of now, from one short read.
-
-        Args:
-            stat: The kernel's file.
-        """
-        try:
-            with stat.open() as file:
-                ticks = [int(word) for word in file.readline().split()[1:9]]
-            user, nice, system, idle, iowait, irq, softirq, steal = ticks
-        except (OSError, ValueError):
-            return cls()
-        per_s = os.sysconf("SC_CLK_TCK")
-        busy = user + nice + system + irq + softirq  # user contains the time of guests
-        return cls((busy + idle + iowait + steal) / per_s, busy / per_s, steal / per_s)
-
-    def steal_share(self, since: HostLoad) -> float | None:
-        """Return the fraction of all cores' time that a hypervisor took since ``since``."""
-        return _share(_minus(self.steal_s, since.steal_s), _minus(self.total_s, since.total_s))
-
-    def foreign_share(self, since: HostLoad, own_cpu_s: float) -> float | None:
-        """Return the fraction of all cores' time that other processes used since ``since``.
-
-        Args:
-            since: The earlier reading.
-            own_cpu_s: CPU-seconds of our process tree between the two (``cpu_seconds``).
-        """
-        busy_s = _minus(self.busy_s, since.busy_s)
-        foreign_s = None if busy_s is None else max(busy_s - own_cpu_s, 0.0)
-        return _share(foreign_s, _minus(self.total_s, since.total_s))
-
-
-def cpu_seconds() -> float:
-    """Return the CPU-seconds of this process and its children so far, dead or alive.
-
-    Children are counted in ticks of 10 ms. A child that ends between two calls is not lost: its
-    time goes over to this process when it is waited for.
-    """
-    ended = os.times()
-    seconds = time.process_time() + ended.children_user + ended.children_system
-    try:
-        children = psutil.Process().children(recursive=True)
-    except psutil.Error:
-        children = []
-    for child in children:
-        try:
-            spent = child.cpu_times()
-        except psutil.Error:  # it has gone, and was waited for or will be
-            continue
-        seconds += spent.user + spent.system
-        # What it waited for itself; macOS and Windows do not tell.
-        seconds += getattr(spent, "children_user", 0.0) + getattr(spent, "children_system", 0.0)
-    return seconds
 
 
 def host_name() -> str:
@@ -161,26 +85,9 @@ def cpu() -> dict[str, Any]:
         "virtual": "hypervisor" in flags if "flags" in described else None,
         "frequency_mhz": clock.current if clock and clock.current else None,
         "frequency_max_mhz": clock.max if clock and clock.max else None,
-        "governor": _text(_CPU / "cpu0/cpufreq/scaling_governor"),
+        "governor": text(_CPU / "cpu0/cpufreq/scaling_governor"),
         "turbo": _turbo(),
     }
-
-
-def cpu_limit_cores(root: Path = Path("/sys/fs/cgroup")) -> float | None:
-    """Return how many cores' time the container may use; ``None`` without a limit.
-
-    Args:
-        root: Where control groups are mounted, version 2 or 1.
-    """
-    words = (_text(root / "cpu.max") or "").split()
-    if not words:
-        quota = _text(root / "cpu/cpu.cfs_quota_us")
-        words = [quota or "", _text(root / "cpu/cpu.cfs_period_us") or ""]
-    try:
-        quota_us, period_us = (float(word) for word in words)
-    except ValueError:  # "max", or no such file
-        return None
-    return quota_us / period_us if quota_us > 0 and period_us > 0 else None
 
 
 def gpus() -> list[dict[str, Any]] | None:
@@ -244,7 +151,7 @@ def _git(root: Path, *arguments: str) -> str | None:
 
 def _cpuinfo(path: Path = Path("/proc/cpuinfo")) -> dict[str, str]:
     """Return what the kernel says of the first core."""
-    first_core = (_text(path) or "").partition("\n\n")[0]
+    first_core = (text(path) or "").partition("\n\n")[0]
     pairs = (line.partition(":") for line in first_core.splitlines())
     return {name.strip(): value.strip() for name, _, value in pairs}
 
@@ -257,17 +164,10 @@ def _clock() -> Any:
 
 
 def _turbo() -> bool | None:
-    if (disabled := _text(_CPU / "intel_pstate/no_turbo")) is not None:
+    if (disabled := text(_CPU / "intel_pstate/no_turbo")) is not None:
         return disabled == "0"
-    boost = _text(_CPU / "cpufreq/boost")
+    boost = text(_CPU / "cpufreq/boost")
     return None if boost is None else boost == "1"
-
-
-def _text(path: Path) -> str | None:
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return None
 
 
 def _version(name: str) -> str | None:
@@ -275,11 +175,3 @@ def _version(name: str) -> str | None:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return None
-
-
-def _minus(end: float | None, start: float | None) -> float | None:
-    return None if end is None or start is None else end - start
-
-
-def _share(part_s: float | None, total_s: float | None) -> float | None:
-    return None if part_s is None or not total_s else part_s / total_s

@@ -1,0 +1,72 @@
+"""Why a whole session cannot be used: too much thrown away, or a machine that drifted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from bench.measurement import Span
+from bench.measurement.protocol import Protocol
+from bench.measurement.windows import Window
+from bench.readings import MEASURED_GRADES
+from bench.records import Discard
+
+_NS_PER_S = 1e9
+
+
+def too_many_discards(
+    windows: Sequence[Window], discards: Sequence[Discard], protocol: Protocol
+) -> str | None:
+    """Say so if more than the protocol's share of blocks was thrown away."""
+    blocks = len(windows) // 4
+    if len(discards) <= protocol.max_discarded * blocks:
+        return None
+    return (
+        f"{len(discards)} of {blocks} blocks discarded, protocol.max_discarded="
+        f"{protocol.max_discarded:g}; the first: {discards[0].condition}, {discards[0].detail}"
+    )
+
+
+def idle_drift(before: Span, after: Span, protocol: Protocol) -> str | None:
+    """Say so if idle power moved; of counters only: a model's idle says nothing of the machine."""
+    for one, two in zip(before.readings, after.readings, strict=True):
+        if one.grade not in MEASURED_GRADES or not one.energy_j or not two.energy_j:
+            continue
+        drift = (two.energy_j / after.wall_s) / (one.energy_j / before.wall_s) - 1
+        if abs(drift) > protocol.max_idle_drift:
+            return (
+                f"idle power of {one.component} drifted by {drift:+.1%}, "
+                f"protocol.max_idle_drift={protocol.max_idle_drift:g}"
+            )
+    return None
+
+
+def session_drift(
+    windows: Sequence[Window], figure: Callable[[Span], float | None], protocol: Protocol
+) -> str | None:
+    """Say so if the baseline's figure per sample drifted over the session.
+
+    Its logarithm is fitted by a parabola over time; the drift is how far the parabola moves
+    (methodology 5.5: linear and quadratic drift of ln e_A over the session).
+
+    Args:
+        windows: Of the session.
+        figure: From a span to the figure that leads: joules, else seconds.
+        protocol: The rules.
+    """
+    kept = [w for w in windows if w.kept and w.arm == "baseline"]
+    values = [figure(w.span) for w in kept]
+    if len(kept) < 4 or any(value is None or value <= 0 for value in values):
+        return None
+    per_item = [value / w.items for value, w in zip(values, kept, strict=True) if value is not None]
+    times_s = np.array([w.span.start_ns - kept[0].span.start_ns for w in kept]) / _NS_PER_S
+    scaled = times_s / times_s[-1]
+    fitted = np.polyval(np.polyfit(scaled, np.log(per_item), 2), scaled)
+    drift = float(np.exp(np.ptp(fitted)) - 1)
+    if drift <= protocol.max_drift:
+        return None
+    return (
+        f"the baseline's figure per sample drifted by {drift:.1%} over the session, "
+        f"protocol.max_drift={protocol.max_drift:g}"
+    )
