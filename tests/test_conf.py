@@ -1,5 +1,6 @@
 """Every YAML composes and builds what it describes; every knob that is wrong is refused."""
 
+import pickle
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ def composed(*overrides: str):  # type: ignore[no-untyped-def]
 def test_every_choice_builds_what_it_names(group: str, option: str) -> None:
     config = composed(f"{group}={option}")
     built = instantiate(config[group], _convert_="all")
+    pickle.loads(pickle.dumps(built))  # it is built here and used in a process of its own
     if group == "meter":
         meters = [part for name, part in built.items() if name != "required"]
         assert [m.name for m in meters] == [name for name in built if name != "required"]

@@ -1,0 +1,292 @@
+"""Artefacts come back bit for bit or not at all, and run no code; digests name content."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny import Tiny, same_tensors, trained_looking
+from torch import nn
+
+from bench import artefacts, digests
+from bench.artefacts import ArtefactError, Card, made_whole
+from bench.isolation import in_fresh_process
+from bench.readings import Phase, Reading
+from bench.records import Artefact
+from bench.techniques import Setting, Technique
+from bench.techniques.bf16 import BF16
+from bench.techniques.structured_pruning import StructuredPruning
+
+TESTS = Path(__file__).parent
+PRUNING = StructuredPruning("prune", 0.5, "magnitude", "layer", 8, 0, 0.1)
+
+
+def saved(folder: Path, model: nn.Module) -> torch.Tensor:
+    """Save a model with what it answers to the first examples, and return that."""
+    outputs = answers(model.eval())
+    artefacts.save(model, outputs, folder)
+    return outputs
+
+
+def answers(model: nn.Module) -> torch.Tensor:
+    """What the model says of the first examples."""
+    pixels = Tiny().test_examples().__getitems__(range(8))["pixels"]
+    with torch.inference_mode():
+        return model(pixels.to(next(model.parameters()).dtype))
+
+
+def bits(model: nn.Module) -> dict[str, tuple[str, tuple[int, ...], str]]:
+    """Type, shape and a digest of the bytes of every tensor."""
+    return {
+        name: (
+            str(tensor.dtype),
+            tuple(tensor.shape),
+            hashlib.sha256(tensor.reshape(-1).view(torch.uint8).numpy().tobytes()).hexdigest(),
+        )
+        for name, tensor in model.state_dict().items()
+    }
+
+
+def reloaded(folder: Path, stages: Sequence[Technique]) -> tuple[int, bool, Any]:
+    """Runs in the fresh process."""
+    model = artefacts.load(Tiny(), stages, 5, folder)
+    assert not model.training
+    assert not any(p.requires_grad for p in model.parameters())
+    return os.getpid(), torch.equal(answers(model), artefacts.load_probe(folder)), bits(model)
+
+
+@pytest.mark.parametrize("stages", [(), (PRUNING, BF16("bf16"))])
+def test_a_fresh_process_loads_the_same_bits_and_answers_the_same(
+    tmp_path: Path, stages: tuple[Technique, ...]
+) -> None:
+    model = trained_looking(Tiny().build(5))
+    for stage in stages:
+        model = stage.convert(stage.prepare(model, Setting(Tiny(), model, 0)), None)  # type: ignore[arg-type]
+    saved(tmp_path, model)
+    pid, same_answers, same_bits = in_fresh_process(reloaded, tmp_path, stages)
+    assert pid != os.getpid()
+    assert same_bits == bits(model)
+    assert same_answers
+
+
+def test_the_bytes_of_an_artefact_are_those_of_its_tensors_and_a_header(tmp_path: Path) -> None:
+    model = Tiny().build(0)
+    size = artefacts.save(model, torch.zeros(1), tmp_path)
+    tensors = sum(t.nbytes for t in model.state_dict().values())
+    assert tensors < size < tensors + 2000
+    assert size == (tmp_path / "model.safetensors").stat().st_size
+
+
+def test_loading_leaves_pickle_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = trained_looking(Tiny().build(0))
+    outputs = saved(tmp_path, model)
+
+    def poisoned(*_: Any, **__: Any) -> None:
+        raise AssertionError("a pickle was opened")
+
+    for module, name in (
+        (torch, "load"),
+        (pickle, "load"),
+        (pickle, "loads"),
+        (pickle, "Unpickler"),
+    ):
+        monkeypatch.setattr(module, name, poisoned)
+    loaded = artefacts.load(Tiny(), (), 1, tmp_path)
+    assert same_tensors(loaded.state_dict(), model.state_dict())
+    assert torch.equal(artefacts.load_probe(tmp_path), outputs)
+
+
+class Touches:
+    """A pickle that leaves a file when it is loaded."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.trace,)
+
+
+def test_code_in_place_of_weights_is_not_run(tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    content = pickle.dumps({"fc.weight": Touches(trace)})
+    pickle.loads(content)
+    assert trace.exists()  # the bait works
+    trace.unlink()
+    saved(tmp_path, Tiny().build(0))
+    (tmp_path / "model.safetensors").write_bytes(content)
+    with pytest.raises(Exception, match=r"(?i)header"):
+        artefacts.load(Tiny(), (), 0, tmp_path)
+    assert not trace.exists()
+
+
+def test_tensors_that_two_modules_share_are_kept_under_both_names(tmp_path: Path) -> None:
+    model = Tiny().build(0)
+    model.twin = model.fc
+    artefacts.save(model, torch.zeros(1), tmp_path)
+    kept = artefacts.load_file(tmp_path / "model.safetensors")
+    assert torch.equal(kept["twin.weight"], kept["fc.weight"])
+    assert torch.equal(kept["fc.weight"], model.fc.weight)
+
+
+@pytest.mark.parametrize("kept", ["pruned", "wider", "lacking"])
+def test_a_file_that_does_not_fit_is_refused_with_its_folder_and_a_way_out(
+    tmp_path: Path, kept: str
+) -> None:
+    folder, model = tmp_path / "0123456789abcdef", trained_looking(Tiny().build(0))
+    if kept == "pruned":  # loaded without the stage that would make room for it
+        model = PRUNING.prepare(model, Setting(Tiny(), model, 0))
+    elif kept == "wider":
+        model.fc = nn.Linear(32, 5)
+    else:
+        del model.fc.bias
+        model.fc.bias = None
+    folder.mkdir()
+    artefacts.save(model, torch.zeros(1), folder)
+    with pytest.raises(ArtefactError) as caught:
+        artefacts.load(Tiny(), (), 0, folder)
+    message = str(caught.value)
+    assert message.startswith(f"{folder} does not fit the model built from this configuration: ")
+    assert "fc." in message
+    assert message.endswith("Remove the folder to make it anew")
+
+
+def test_what_is_made_stands_in_its_place_only_when_it_is_whole(tmp_path: Path) -> None:
+    place = tmp_path / "deep" / "artefact"
+    with made_whole(place) as folder:
+        (folder / "model").write_text("weights")
+        assert not place.exists()
+    assert (place / "model").read_text() == "weights"
+    assert list(place.parent.iterdir()) == [place]
+
+
+def fail_to_make(place: Path) -> None:
+    with made_whole(place) as folder:
+        (folder / "half").write_text("weights")
+        raise ArithmeticError("the training diverged")
+
+
+def test_a_maker_that_fails_leaves_nothing_in_the_place(tmp_path: Path) -> None:
+    place = tmp_path / "artefact"
+    with pytest.raises(ArithmeticError, match="diverged"):
+        fail_to_make(place)
+    assert not place.exists()
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from bench.artefacts import made_whole
+
+with made_whole(Path(sys.argv[1])) as folder:
+    (folder / "model.safetensors").write_text("half of the weights")
+    (folder / "card.json").write_text("{}")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_killed_maker_leaves_nothing_and_the_next_one_begins_anew(tmp_path: Path) -> None:
+    place = tmp_path / "artefact"
+    done = subprocess.run([sys.executable, "-c", KILLED, str(place)], cwd=TESTS.parent)
+    assert done.returncode == -9
+    assert not place.exists()
+    with made_whole(place) as folder:
+        assert list(folder.iterdir()) == []
+        (folder / "model").write_text("weights")
+    assert [path.name for path in tmp_path.rglob("*")] == ["artefact", "model"]
+
+
+def test_a_file_beside_an_artefact_is_replaced_whole(tmp_path: Path) -> None:
+    file = tmp_path / "evaluation.json"
+    for text in ("first", "second"):
+        artefacts.write_beside(text, file)
+        assert file.read_text() == text
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_card_is_read_as_it_was_written(tmp_path: Path) -> None:
+    reading = Reading("counters", "cpu:0", "zeus.rapl", "B", 12.5)
+    lost = Reading("counters", "gpu:0", "zeus.nvml", "B", None, "lost")
+    card = Card(
+        artefact=Artefact("ab" * 32, 1234),
+        parameters=10,
+        macs=20,
+        phases={"train": Phase(1.5, 2.5, (reading, lost), 100)},
+        losses=((1.0, 2.3), (2.0, 1.1)),
+        data={"source": "noise", "train": {"examples": 3}},
+    )
+    artefacts.write_card(card, tmp_path)
+    assert artefacts.read_card(tmp_path) == card
+
+
+def test_the_digest_of_a_configuration_ignores_the_order_of_its_keys_and_nothing_else() -> None:
+    one = {"seed": 1, "workload": {"name": "digits", "splits": ["train", "test"]}}
+    turned = {"workload": {"splits": ["train", "test"], "name": "digits"}, "seed": 1}
+    others: list[dict[str, Any]] = [
+        {**one, "seed": 2},
+        {**one, "seed": "1"},
+        {**one, "more": None},
+        {"seed": 1, "workload": {"name": "digits", "splits": ["test", "train"]}},
+    ]
+    assert digests.digest(one) == digests.digest(turned)
+    assert len({digests.digest(it) for it in [one, *others]}) == 5
+    # printf '{"a":{"b":1,"c":[2]}}' | sha256sum
+    assert digests.digest({"a": {"c": [2], "b": 1}}).startswith("ac17f81feca9b77b")
+
+
+def test_the_digest_of_a_data_folder_changes_with_names_and_sizes(tmp_path: Path) -> None:
+    def fill(name: str, **changes: str) -> Path:
+        folder = tmp_path / name
+        for file, text in ({"train/a": "12345", "val/b": "123"} | changes).items():
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            (folder / file).write_text(text)
+        return folder
+
+    plain = digests.folder_digest(str(fill("plain")))
+    assert plain == digests.folder_digest(str(fill("moved")))
+    assert digests.folder_digest(None) is None
+    changed = [
+        fill("longer", **{"train/a": "123456"}),
+        fill("more", **{"val/c": ""}),
+        fill("shifted", **{"train/a": "123", "val/b": "12345"}),
+    ]
+    renamed = fill("renamed")
+    (renamed / "val" / "b").rename(renamed / "val" / "c")
+    found = {digests.folder_digest(str(folder)) for folder in [*changed, renamed]}
+    assert len(found) == 4
+    assert plain not in found
+
+
+def test_the_digest_of_code_changes_with_the_source_that_shapes_models(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "bench"
+    shutil.copytree(TESTS.parent / "bench", package, ignore=shutil.ignore_patterns("__pycache__"))
+    here = digests.code_digest()
+    monkeypatch.setattr(digests, "__file__", str(package / "digests.py"))
+    assert digests.code_digest() == here
+    (package / "report.py").write_text("# tables do not shape models\n")
+    assert digests.code_digest() == here
+    shaping = ["training.py", "production.py", "techniques/bf16.py", "workloads/vision/images.py"]
+    found = {here}
+    for name in shaping:
+        with (package / name).open("a") as file:
+            file.write("\n# changed\n")
+        found.add(digests.code_digest())
+    (package / "techniques" / "new.py").touch()
+    found.add(digests.code_digest())
+    assert len(found) == len(shaping) + 2
+
+
+def test_the_versions_are_those_of_the_installed_libraries() -> None:
+    versions = digests.library_versions()
+    assert torch.__version__.startswith(versions["torch"])
+    assert {"transformers", "torch-pruning", "numpy"} <= versions.keys()

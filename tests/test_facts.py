@@ -1,0 +1,116 @@
+"""What is said of a model from outside, against arithmetic and against models that pretend."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny import EAGER, Tiny
+from torch import nn
+from torch.ao.quantization import FakeQuantize, MinMaxObserver
+from torch.nn.utils import parametrize, prune
+
+from bench import facts
+
+
+def hand_made() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.Conv2d(8, 8, 3, stride=2, padding=1, groups=8),
+        nn.Flatten(),
+        nn.Linear(8 * 4 * 4, 5),
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_multiply_accumulates_are_those_of_one_example_by_hand(dtype: torch.dtype) -> None:
+    batch = Tiny().test_examples().__getitems__(range(6))
+    by_hand = (
+        8 * 8 * 8 * (3 * 3 * 3)  # 8x8 positions of 8 channels, 27 products each
+        + 8 * 4 * 4 * (1 * 3 * 3)  # depthwise: 4x4 positions of 8 channels, 9 products each
+        + 5 * (8 * 4 * 4)
+    )
+    assert by_hand == 15_616
+    assert facts.macs(Tiny(), EAGER, hand_made().to(dtype), batch) == by_hand
+
+
+def test_the_probe_is_the_first_examples_and_its_answers_are_the_models() -> None:
+    workload = Tiny()
+    batch = facts.probe_batch(workload)
+    assert torch.equal(batch["pixels"], workload.test_examples().pixels[:32])
+    assert len(facts.probe_batch(Tiny(count=5))["labels"]) == 5
+    model = workload.build(0)
+    answers = facts.probe(workload, EAGER, model, batch)
+    with torch.inference_mode():
+        assert torch.equal(answers, model.eval()(batch["pixels"]))
+
+
+class Halved(nn.Module):
+    def forward(self, weight: torch.Tensor) -> torch.Tensor:
+        return weight / 2
+
+
+def masked(model: nn.Module) -> None:
+    prune.l1_unstructured(model.fc, "weight", amount=0.5)
+
+
+def parametrized(model: nn.Module) -> None:
+    parametrize.register_parametrization(model.conv1, "weight", Halved())
+
+
+def quantized_in_name(model: nn.Module) -> None:
+    model.pretend = FakeQuantize()
+
+
+def observed(model: nn.Module) -> None:
+    model.watch = MinMaxObserver()
+
+
+@pytest.mark.parametrize(
+    ("pretend", "named"),
+    [
+        (masked, {"fc.weight_mask", "fc.weight_orig"}),
+        (parametrized, {"conv1.parametrizations.weight (ParametrizationList)"}),
+        (quantized_in_name, {"pretend (FakeQuantize)"}),
+        (observed, {"watch (MinMaxObserver)"}),
+    ],
+)
+def test_a_model_that_pretends_is_found_out_by_name(pretend: Any, named: set[str]) -> None:
+    model = Tiny().build(0)
+    assert facts.simulations(model) == ()
+    pretend(model)
+    assert named <= set(facts.simulations(model))
+
+
+def test_a_mask_that_was_made_permanent_is_no_simulation() -> None:
+    model = Tiny().build(0)
+    masked(model)
+    prune.remove(model.fc, "weight")
+    assert facts.simulations(model) == ()
+    assert (model.fc.weight == 0).float().mean() == 0.5
+
+
+@pytest.mark.parametrize(
+    ("dtype", "name"), [(torch.float32, "float"), (torch.bfloat16, "c10::BFloat16")]
+)
+def test_the_kernels_name_the_convolution_with_the_type_it_computes_in(
+    dtype: torch.dtype, name: str
+) -> None:
+    batch = Tiny().test_examples().__getitems__(range(64))
+    model = EAGER.place(Tiny().build(0).to(dtype))
+    found = facts.kernels(Tiny(), EAGER, model, batch)
+    assert 0 < len(found) <= 6
+    assert [k for k in found if "conv" in k and k.endswith(f"[{name}]")] != [], found
+    assert len(facts.kernels(Tiny(), EAGER, model, batch, most=2)) == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="compares with Linux's own books")
+def test_peak_memory_is_the_kernels_high_water_mark() -> None:
+    status = Path("/proc/self/status").read_text().splitlines()
+    (marked_kib,) = [int(line.split()[1]) for line in status if line.startswith("VmHWM:")]
+    assert facts.peak_memory_bytes(EAGER) == pytest.approx(marked_kib * 1024, rel=0.02)

@@ -1,0 +1,265 @@
+"""Techniques do what they promise to a model: channels that are gone, bytes that are halved."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from tiny import EAGER, Net, Tiny, configured, same_tensors, trained_looking
+from torch import nn
+
+from bench import facts
+from bench.techniques import Chain, Setting, Technique, TechniqueError
+from bench.techniques.bf16 import BF16
+from bench.techniques.structured_pruning import StructuredPruning
+from bench.workloads import Workload
+
+PRUNING = StructuredPruning(
+    name="structured_pruning",
+    ratio=0.5,
+    importance="magnitude",
+    scope="layer",
+    round_to=8,
+    epochs=3,
+    learning_rate=0.02,
+)
+DIGITS = configured("resnet_digits")
+BN = nn.BatchNorm2d
+
+
+def setting(workload: Workload, baseline: nn.Module, seed: int = 0) -> Setting:
+    return Setting(workload, baseline, seed)
+
+
+def pruned(
+    technique: StructuredPruning, model: nn.Module, workload: Workload, seed: int = 0
+) -> Any:
+    return technique.prepare(copy.deepcopy(model), setting(workload, model, seed)).eval()
+
+
+@pytest.fixture(scope="module")
+def resnet() -> nn.Module:
+    return trained_looking(DIGITS.build(0))
+
+
+def size_of_resnet10(widths: tuple[int, int, int, int]) -> tuple[int, int]:
+    """Parameters and multiply-accumulates on 8x8 pixels, by hand: one basic block a stage."""
+    stem = 3 * widths[0] * 9
+    parameters, macs = stem + 2 * widths[0], stem * 64
+    into = widths[0]
+    for width, positions in zip(widths, (64, 16, 4, 1), strict=True):
+        kernels = 9 * into * width + 9 * width * width
+        norms = 2 * 2 * width
+        if into != width:  # a 1x1 convolution on the shortcut, normalised too
+            kernels += into * width
+            norms += 2 * width
+        parameters += kernels + norms
+        macs += kernels * positions
+        into = width
+    return parameters + 10 * into + 10, macs + 10 * into
+
+
+def measured_size(model: nn.Module) -> tuple[int, int]:
+    batch = {"pixel_values": torch.zeros(2, 3, 8, 8)}
+    return sum(p.numel() for p in model.parameters()), facts.macs(DIGITS, EAGER, model, batch)
+
+
+def test_half_of_every_layers_channels_are_gone_and_a_quarter_of_the_work_is_left(
+    resnet: nn.Module,
+) -> None:
+    assert measured_size(resnet) == size_of_resnet10((64, 128, 256, 512))
+    smaller = pruned(PRUNING, resnet, DIGITS)
+    assert measured_size(smaller) == size_of_resnet10((32, 64, 128, 256))
+    left = measured_size(smaller)[1] / measured_size(resnet)[1]
+    assert left == pytest.approx((1 - 0.5) ** 2, rel=0.02)
+    batch = DIGITS.test_examples().__getitems__(range(3))
+    assert DIGITS.forward(smaller, batch).shape == (3, 10)
+
+
+def test_a_third_of_the_channels_rounds_down_to_whole_vectors(resnet: nn.Module) -> None:
+    # 0.7 of 64, 128, 256, 512 is 44.8, 89.6, 179.2, 358.4; whole, then down to a multiple of 16.
+    smaller = pruned(replace(PRUNING, ratio=0.3, round_to=16), resnet, DIGITS)
+    assert measured_size(smaller) == size_of_resnet10((32, 80, 176, 352))
+
+
+@pytest.mark.parametrize("scope", ["layer", "global"])
+@pytest.mark.parametrize("importance", ["magnitude", "bn_scale", "taylor", "random"])
+def test_every_importance_and_scope_leaves_a_smaller_network_of_whole_vectors(
+    resnet: nn.Module, importance: Any, scope: Any
+) -> None:
+    technique = replace(PRUNING, importance=importance, scope=scope, ratio=0.25)
+    before = copy.deepcopy(resnet.state_dict())
+    smaller = pruned(technique, resnet, DIGITS)
+    parameters, macs = measured_size(smaller)
+    # Layer by layer 0.75 squared of the work is left; over all layers it depends on which go.
+    least, most = (0.56, 0.57) if scope == "layer" else (0.1, 0.95)
+    assert least < macs / size_of_resnet10((64, 128, 256, 512))[1] < most
+    assert parameters < sum(p.numel() for p in resnet.parameters())
+    widths = [m.out_channels for m in smaller.modules() if isinstance(m, nn.Conv2d)]
+    assert [width for width in widths if width % 8] == []
+    assert len(set(widths)) > 1
+    if scope == "global":
+        whole = [m.out_channels for m in resnet.modules() if isinstance(m, nn.Conv2d)]
+        assert len({a / b for a, b in zip(widths, whole, strict=True)}) > 1
+    batch = DIGITS.test_examples().__getitems__(range(2))
+    assert DIGITS.forward(smaller, batch).shape == (2, 10)
+    assert all(p.grad is None and p.requires_grad for p in smaller.parameters())
+    assert same_tensors(before, resnet.state_dict())  # the teacher is as it was
+
+
+def with_idle_channels() -> nn.Module:
+    """A network whose odd channels hardly do anything, by every measure of importance."""
+    model = trained_looking(Tiny().build(1))
+    assert isinstance(model, Net)
+    with torch.no_grad():
+        for conv, norm in ((model.conv1, model.bn1), (model.conv2, model.bn2)):
+            conv.weight[1::2] *= 1e-3
+            norm.weight[1::2] *= 1e-3
+            norm.bias.abs_()  # no channel is dead behind its rectifier
+        model.conv2.weight[:, 1::2] *= 1e-3
+        model.fc.weight[:, 1::2] *= 1e-3
+    return model
+
+
+@pytest.mark.parametrize("importance", ["magnitude", "bn_scale", "taylor"])
+def test_the_channels_that_matter_are_the_ones_that_stay(importance: Any) -> None:
+    model = with_idle_channels()
+    assert isinstance(model, Net)
+    smaller = pruned(replace(PRUNING, importance=importance), model, Tiny())
+    assert torch.equal(smaller.conv1.weight, model.conv1.weight[::2])
+    assert torch.equal(smaller.bn1.running_var, model.bn1.running_var[::2])
+    assert torch.equal(smaller.conv2.weight, model.conv2.weight[::2, ::2])
+    assert torch.equal(smaller.fc.weight, model.fc.weight[:, ::2])
+    assert torch.equal(smaller.fc.bias, model.fc.bias)
+
+
+def test_no_class_is_ever_pruned_away() -> None:
+    smaller = pruned(replace(PRUNING, round_to=1, ratio=0.6), with_idle_channels(), Tiny())
+    # 0.4 of 16 and 32 is 6.4 and 12.8; the classifier keeps its four outputs.
+    assert smaller.conv1.out_channels == 6
+    assert tuple(smaller.fc.weight.shape) == (4, 12)
+    assert smaller.fc.bias.shape == (4,)
+
+
+def test_random_channels_are_drawn_from_the_seed() -> None:
+    technique, model = replace(PRUNING, importance="random"), with_idle_channels()
+    first, again, other = (
+        pruned(technique, model, Tiny(), seed).conv1.weight for seed in (1, 1, 2)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert isinstance(model, Net)
+    assert not torch.equal(first, model.conv1.weight[::2])
+
+
+@pytest.mark.parametrize("scope", ["layer", "global"])
+def test_a_fresh_model_is_restored_to_the_pruned_shape_and_answers_bit_for_bit(
+    resnet: nn.Module, scope: Any
+) -> None:
+    technique = replace(PRUNING, ratio=0.3, scope=scope)
+    smaller = pruned(technique, resnet, DIGITS)
+    tensors = {name: t.clone() for name, t in smaller.state_dict().items()}
+    fresh = technique.restore(DIGITS.build(9), tensors)
+    fresh.load_state_dict(tensors, assign=True)
+    batch = DIGITS.test_examples().__getitems__(range(8))
+    with torch.inference_mode():
+        expected, found = (DIGITS.forward(m.eval(), batch) for m in (smaller, fresh))
+    assert torch.equal(found, expected)
+    assert measured_size(fresh) == measured_size(smaller)
+
+
+def test_depthwise_convolutions_are_pruned_and_restored_with_their_groups() -> None:
+    workload = configured("resnet_digits", architecture="mobilenet_v2", stem="imagenet")
+    # Two strides fewer would do, but 8x8 pixels pass: the last stages see one pixel.
+    model = trained_looking(workload.build(0))
+    smaller = pruned(PRUNING, model, workload)
+    tensors = smaller.state_dict()
+    fresh = PRUNING.restore(workload.build(1), tensors)
+    fresh.load_state_dict(tensors, assign=True)
+    batch = workload.test_examples().__getitems__(range(4))
+    with torch.inference_mode():
+        expected, found = (workload.forward(m.eval(), batch) for m in (smaller, fresh))
+    assert torch.equal(found, expected)
+    groups = [m.groups for m in fresh.modules() if isinstance(m, nn.Conv2d) and m.groups > 1]
+    assert groups == [
+        m.groups // 2 for m in model.modules() if isinstance(m, nn.Conv2d) and m.groups > 1
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"ratio": 0}, r"technique\.ratio must be in \(0, 1\), got 0: .*50 % is 0\.5"),
+        ({"ratio": 1}, r"technique\.ratio must be in \(0, 1\), got 1:.*leave no model"),
+        ({"ratio": 50}, r"technique\.ratio must be in \(0, 1\), got 50"),
+        ({"importance": "luck"}, r"technique\.importance is 'luck': one of magnitude, bn_scale"),
+        ({"scope": "block"}, r"technique\.scope is 'block': layer or global"),
+        ({"round_to": 0}, r"technique\.round_to=0 must be at least 1"),
+        ({"epochs": -1}, r"technique\.epochs=-1 at least 0"),
+        ({"learning_rate": 0}, r"technique\.learning_rate=0 above 0"),
+    ],
+)
+def test_an_impossible_knob_is_refused(changes: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        replace(PRUNING, **changes)
+
+
+def test_pruning_that_removes_nothing_is_refused_with_the_knob_that_prevents_it() -> None:
+    model = with_idle_channels()
+    told = r"technique\.ratio=0\.5 removed no channel: with technique\.round_to=64"
+    with pytest.raises(TechniqueError, match=told):
+        pruned(replace(PRUNING, round_to=64), model, Tiny())
+
+
+def test_fine_tuning_of_no_epochs_is_no_training() -> None:
+    assert PRUNING.recipe == {"epochs": 3, "learning_rate": 0.02}
+    assert replace(PRUNING, epochs=0).recipe is None
+
+
+def test_bf16_rounds_every_floating_tensor_and_halves_its_bytes() -> None:
+    model = trained_looking(Tiny().build(0))
+    before = {n: t for n, t in model.state_dict().items() if t.is_floating_point()}
+    served = BF16("bf16").convert(copy.deepcopy(model), setting(Tiny(), model)).state_dict()
+    after = {n: t for n, t in served.items() if t.is_floating_point()}
+    assert before.keys() == after.keys()
+    assert {t.dtype for t in after.values()} == {torch.bfloat16}
+    size, halved = (sum(t.nbytes for t in tensors.values()) for tensors in (before, after))
+    assert halved * 2 == size
+    for name, tensor in before.items():
+        # 8 bits of significand: values are 2 ** -7 apart, so the nearest is within 2 ** -8.
+        assert torch.all((after[name].float() - tensor).abs() <= tensor.abs() * 2**-8)
+    assert not torch.equal(after["fc.weight"].float(), before["fc.weight"])
+
+
+def test_a_technique_that_changes_nothing_is_the_baseline() -> None:
+    nothing, model = Technique("none"), Tiny().build(0)
+    before = copy.deepcopy(model.state_dict())
+    shown = setting(Tiny(), model)
+
+    def loss(model: nn.Module, batch: dict[str, torch.Tensor]) -> Any:
+        raise NotImplementedError
+
+    assert (nothing.stages, nothing.recipe, nothing.label) == ((), None, "none")
+    assert nothing.prepare(model, shown) is model
+    assert nothing.objective(loss, shown) is loss
+    assert nothing.convert(model, shown) is model
+    assert nothing.restore(model, {}) is model
+    assert same_tensors(before, model.state_dict())
+
+
+def test_a_chain_does_its_steps_in_their_order() -> None:
+    light = replace(PRUNING, name="light", ratio=0.1)
+    inner = Chain("inner", {"zip": BF16("bf16"), "nothing": Technique("none")})
+    chain = Chain("both", {"prune": PRUNING, "again": light, "last": inner})
+    assert chain.stages == (PRUNING, light, BF16("bf16"))
+    assert chain.label == "structured_pruning 0.5 + light 0.1 + bf16"
+    assert Chain("turned", {"last": inner, "prune": PRUNING}).stages == (BF16("bf16"), PRUNING)
+
+
+@pytest.mark.parametrize("steps", [{}, {"nothing": Technique("none")}])
+def test_a_chain_of_nothing_is_refused(steps: dict[str, Technique]) -> None:
+    with pytest.raises(ValueError, match=r"technique\.steps is empty: .* at least one technique"):
+        Chain("chain", steps)

@@ -1,0 +1,150 @@
+"""Workloads and models small enough for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from torch import Tensor, nn
+
+from bench.runtime import Runtime
+from bench.training import Training
+from bench.workloads import Batch, Examples, Workload
+
+CONF = Path(__file__).parents[1] / "conf"
+DATA = Path(__file__).parents[2] / "shared" / "data"
+EAGER = Runtime("eager", "eager", "cpu", None, "contiguous", freezing=False)
+
+RECIPE = Training(
+    epochs=1.0,
+    batch_size=32,
+    optimizer="sgd",
+    learning_rate=0.05,
+    momentum=0.9,
+    weight_decay=0.0,
+    schedule="linear",
+    warmup=0.2,
+    label_smoothing=0.0,
+    precision="fp32",
+    workers=0,
+    max_steps=None,
+)
+"""A recipe to change one knob of."""
+
+
+@cache
+def _configured(option: str) -> Any:
+    with initialize_config_dir(str(CONF), version_base=None):
+        config = compose("config", [f"workload={option}"])
+    return instantiate(config.workload, _convert_="all")
+
+
+def configured(option: str, **changes: Any) -> Any:
+    """Return the workload of ``conf/workload/<option>.yaml`` with some knobs changed."""
+    return replace(_configured(option), **changes)
+
+
+class Net(nn.Module):
+    """Two convolutions with normalisation and a classifier of four classes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 16, 3, padding=1)
+        self.bn1 = nn.BatchNorm2d(16)
+        self.conv2 = nn.Conv2d(16, 32, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(32)
+        self.fc = nn.Linear(32, 4)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        hidden = F.relu(self.bn1(self.conv1(pixels)))
+        hidden = F.relu(self.bn2(self.conv2(hidden)))
+        return self.fc(hidden.mean(dim=(2, 3)))
+
+
+@dataclass
+class Noise:
+    """Random pixels; augmented, each fetch adds more of them from torch's global generator."""
+
+    count: int
+    augmented: bool
+
+    def __post_init__(self) -> None:
+        generator = torch.Generator().manual_seed(7)
+        self.pixels = torch.randn(self.count, 3, 8, 8, generator=generator)
+        self.labels = torch.arange(self.count) % 4
+        self.fetched: list[int] = []
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        self.fetched += indices
+        pixels = self.pixels[list(indices)]
+        if self.augmented:
+            pixels = pixels + 0.1 * torch.randn(pixels.shape)
+        return {"pixels": pixels, "labels": self.labels[list(indices)]}
+
+
+@dataclass(frozen=True)
+class Tiny(Workload):
+    """Noise to be told apart by ``Net``, trained and tested on the same 100 examples."""
+
+    name: str = "tiny"
+    batch_size: int = 16
+    margin: float = 0.01
+    data_root: str | None = None
+    count: int = 100
+    augmented: bool = True
+
+    def build(self, seed: int) -> nn.Module:
+        torch.manual_seed(seed)
+        return Net()
+
+    def train_examples(self) -> Examples:
+        return Noise(self.count, self.augmented)
+
+    def test_examples(self) -> Examples:
+        return Noise(self.count, augmented=False)
+
+    def forward(self, model: nn.Module, batch: Batch) -> Tensor:
+        return model(batch["pixels"])
+
+    def loss(self, outputs: Tensor, batch: Batch, smoothing: float) -> Tensor:
+        return F.cross_entropy(outputs, batch["labels"], label_smoothing=smoothing)
+
+    def predict(self, outputs: Tensor) -> Tensor:
+        return outputs.argmax(dim=1)
+
+    def score(self, labels: np.ndarray, predictions: np.ndarray) -> Mapping[str, float]:
+        return {"accuracy": float(np.mean(labels == predictions))}
+
+    def describe_data(self) -> dict[str, Any]:
+        return {"source": "noise"}
+
+
+def trained_looking(model: nn.Module, seed: int = 3) -> nn.Module:
+    """Return the model with normalisation that is not the identity, as training leaves it."""
+    generator = torch.Generator().manual_seed(seed)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for tensor in (module.weight, module.running_var):
+                tensor.data.uniform_(0.5, 1.5, generator=generator)
+            for tensor in (module.bias, module.running_mean):
+                tensor.data.uniform_(-0.5, 0.5, generator=generator)
+    return model.eval()
+
+
+def same_tensors(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+    """Return whether both hold the same names, dtypes, shapes and bits."""
+    return one.keys() == other.keys() and all(
+        a.dtype == b.dtype and torch.equal(a, b)
+        for a, b in ((one[name], other[name]) for name in one)
+    )
