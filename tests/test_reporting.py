@@ -21,7 +21,7 @@ from rich.console import Console
 from bench import report, store
 from bench.readings import Reading
 from bench.records import BreakEven, Discard, Record, to_json
-from bench.reporting import cells, notes, tables
+from bench.reporting import cells, tables
 from bench.reporting.cells import DASH
 from bench.reporting.claims import verdict_text
 from bench.reporting.columns import Column, TableError, compared, comparison_cell
@@ -683,8 +683,8 @@ def test_measured_joules_of_two_meters_stand_side_by_side_with_their_distance() 
     )
     model = comparison("energy_j", 0.8, "C")
     measured = record(grades=("B",), comparisons=(counters, tracker, model))
-    (note,) = [n for n in notes.of_section([measured]) if "side by side" in n.text]
-    assert "counters (cpu+dram, B)" in note.text
-    assert "(+2.0%)" in note.text
-    assert "(cpu+dram, C)" not in note.text
-    assert not [n for n in notes.of_section([record(grades=("C",))]) if "side by side" in n.text]
+    (told,) = [text for text, _ in notes(measured) if "side by side" in text]
+    assert "counters (cpu+dram, B)" in told
+    assert "(+2.0%)" in told
+    assert "(cpu+dram, C)" not in told
+    assert not [text for text, _ in notes(record(grades=("C",))) if "side by side" in text]
