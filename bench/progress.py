@@ -21,8 +21,13 @@ log = logging.getLogger(__name__)
 
 
 def quiet() -> bool:
-    """Return whether progress is unwanted: asked for with ``-q``, or a CI machine."""
-    return bool(os.environ.get(QUIET) or os.environ.get("CI"))
+    """Return whether nothing but errors is to be said: asked for with ``-q``."""
+    return bool(os.environ.get(QUIET))
+
+
+def _unwatched() -> bool:
+    """Return whether nobody looks at progress: quiet, or a CI machine, whose log keeps the rest."""
+    return quiet() or bool(os.environ.get("CI"))
 
 
 class Bar:
@@ -37,7 +42,7 @@ class Bar:
         self._title = title
         self._lines_every_s = lines_every_s
         self._last = time.monotonic()
-        self._terminal = sys.stderr.isatty() and not quiet()
+        self._terminal = sys.stderr.isatty() and not _unwatched()
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=28),
@@ -75,5 +80,5 @@ class Bar:
         else:
             line = f"{self._title}: {done:g} of {total:g}, {note}"
             log.info(line)
-            if not quiet():
+            if not _unwatched():
                 print(line, file=sys.stderr, flush=True)

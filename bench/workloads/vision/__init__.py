@@ -144,7 +144,7 @@ class Vision(Workload):
 
     def _examples(self, split: Split, augment: Augment) -> Examples:
         normalise = images.Normalise(self.mean, self.std)
-        labels = torch.as_tensor(self._labels(split), dtype=torch.int64)
+        labels = torch.tensor(self._labels(split), dtype=torch.int64)
         if self.in_memory:
             return images.MemoryImages(self._pixels(split), labels, normalise, augment)
         transform = images.transform(augment, self.image_size, self.resize)
