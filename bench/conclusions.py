@@ -11,7 +11,10 @@ from bench import statistics
 from bench.measurement.figures import WALL, Figure
 from bench.measurement.session import Window, per_item
 from bench.readings import MEASURED_GRADES, Phase
-from bench.records import Arm, BreakEven, Comparison, Proof, Quality, Verdict
+from bench.records import Arm, BreakEven, Comparison, Discard, Proof, Quality, Verdict
+
+LEAST_BLOCKS = 2
+"""Without a second block there is no interval."""
 
 UNEXPLOITED_MACS = 0.8
 """A variant with fewer than this share of the baseline's multiply-accumulates ..."""
@@ -31,18 +34,25 @@ _TIME: dict[str, Literal["faster", "slower", "undecided"]] = {
 
 
 def comparisons(
-    windows: Sequence[Window], figures: Sequence[Figure], discarded: int
+    windows: Sequence[Window], figures: Sequence[Figure], discards: Sequence[Discard]
 ) -> tuple[Comparison, ...]:
     """Return the ratio of every figure that all kept windows have, in the order given.
 
     Raises:
         ValueError: Fewer than two blocks were kept: there is no interval, so there is no finding.
     """
+    if len(per_item(windows, WALL.of)[0]) < LEAST_BLOCKS:
+        first = f"{discards[0].condition}, {discards[0].detail}" if discards else "no reason"
+        raise ValueError(
+            f"no finding: of {len(windows) // 4} blocks {len(discards)} were discarded, the first "
+            f"for {first}. Measure on a quieter machine, or look with python -m "
+            f"bench.doctor at what disturbs this one; protocol.max_* holds the limits"
+        )
     found = []
     for figure in figures:
         baseline, variant = per_item(windows, figure.of)
-        if figure is not WALL and (len(baseline) < 2 or not (baseline > 0).all()):
-            continue  # a model that reads 0 J over a window has no ratio; wall seconds always have
+        if len(baseline) < LEAST_BLOCKS or not ((baseline > 0).all() and (variant > 0).all()):
+            continue  # missing, or a model that reads 0 J over a window: there is no ratio
         ratio = statistics.paired_ratio(baseline, variant)
         found.append(
             Comparison(
@@ -54,7 +64,7 @@ def comparisons(
                 low=ratio.low,
                 high=ratio.high,
                 blocks=ratio.blocks,
-                discarded=discarded,
+                discarded=len(discards),
                 p_value=ratio.p_value,
                 log_ratio_sd=ratio.log_ratio_sd,
                 baseline_per_item=ratio.baseline_per_item,

@@ -186,7 +186,7 @@ def _conclude(
 ) -> Record:
     outcome = measured.outcome
     figures = available(measured.channels)
-    found = conclusions.comparisons(outcome.windows, figures, len(outcome.discards))
+    found = conclusions.comparisons(outcome.windows, figures, outcome.discards)
     names = ("baseline", "variant")
     baseline, variant = (
         _arm(pair, folder, evaluated, measured, name)

@@ -11,7 +11,7 @@ from bench.measurement.figures import CPU, WALL, Figure, available
 from bench.measurement.session import Window
 from bench.meters import Channel
 from bench.readings import Phase, Reading
-from bench.records import Comparison, Proof, Quality
+from bench.records import Comparison, Discard, Proof, Quality
 
 COUNTER = Figure("energy_j", "cpu:0", "counters", "B")
 
@@ -34,9 +34,17 @@ def windows(blocks: list[tuple[float, float, float, float]], items: int = 10) ->
     ]
 
 
+STOLEN = Discard(0, "steal", "9.0% of the cores, limit 1.0%")
+
+
+def test_one_block_is_no_finding_and_the_first_discard_is_told() -> None:
+    with pytest.raises(ValueError, match=r"of 1 blocks 1 were discarded.*steal, 9\.0%"):
+        conclusions.comparisons(windows([(20.0, 10.0, 10.0, 20.0)]), [WALL], discards=[STOLEN])
+
+
 def test_the_ratio_is_of_joules_per_sample() -> None:
     halves = [(20.0, 10.0, 10.0, 20.0), (22.0, 11.0, 11.0, 22.0), (20.0, 10.0, 10.0, 20.0)]
-    (found,) = conclusions.comparisons(windows(halves), [COUNTER], discarded=1)
+    (found,) = conclusions.comparisons(windows(halves), [COUNTER], discards=[STOLEN])
     assert found.ratio == pytest.approx(0.5)
     assert found.baseline_per_item == pytest.approx((2.0 * 2.2 * 2.0) ** (1 / 3))
     assert (found.blocks, found.discarded, found.grade) == (3, 1, "B")
@@ -45,7 +53,7 @@ def test_the_ratio_is_of_joules_per_sample() -> None:
 def test_a_figure_that_a_kept_window_lacks_is_not_compared() -> None:
     measured = windows([(20.0, 10.0, 10.0, 20.0)] * 2)
     measured[3] = replace(measured[3], span=span(1.0, None))
-    found = conclusions.comparisons(measured, [WALL, COUNTER], discarded=0)
+    found = conclusions.comparisons(measured, [WALL, COUNTER], discards=[])
     assert [c.measure for c in found] == ["wall_s"]
 
 
