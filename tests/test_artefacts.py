@@ -1,11 +1,10 @@
-"""Artefacts come back bit for bit or not at all, and run no code; digests name content."""
+"""Artefacts come back bit for bit or not at all, and run no code."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import pickle
-import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ import torch
 from tiny import Tiny, same_tensors, trained_looking
 from torch import nn
 
-from bench import artefacts, digests
+from bench import artefacts
 from bench.artefacts import ArtefactError, Card, made_whole
 from bench.isolation import in_fresh_process
 from bench.readings import Phase, Reading
@@ -225,68 +224,3 @@ def test_a_card_is_read_as_it_was_written(tmp_path: Path) -> None:
     )
     artefacts.write_card(card, tmp_path)
     assert artefacts.read_card(tmp_path) == card
-
-
-def test_the_digest_of_a_configuration_ignores_the_order_of_its_keys_and_nothing_else() -> None:
-    one = {"seed": 1, "workload": {"name": "digits", "splits": ["train", "test"]}}
-    turned = {"workload": {"splits": ["train", "test"], "name": "digits"}, "seed": 1}
-    others: list[dict[str, Any]] = [
-        {**one, "seed": 2},
-        {**one, "seed": "1"},
-        {**one, "more": None},
-        {"seed": 1, "workload": {"name": "digits", "splits": ["test", "train"]}},
-    ]
-    assert digests.digest(one) == digests.digest(turned)
-    assert len({digests.digest(it) for it in [one, *others]}) == 5
-    # printf '{"a":{"b":1,"c":[2]}}' | sha256sum
-    assert digests.digest({"a": {"c": [2], "b": 1}}).startswith("ac17f81feca9b77b")
-
-
-def test_the_digest_of_a_data_folder_changes_with_names_and_sizes(tmp_path: Path) -> None:
-    def fill(name: str, **changes: str) -> Path:
-        folder = tmp_path / name
-        for file, text in ({"train/a": "12345", "val/b": "123"} | changes).items():
-            (folder / file).parent.mkdir(parents=True, exist_ok=True)
-            (folder / file).write_text(text)
-        return folder
-
-    plain = digests.folder_digest(str(fill("plain")))
-    assert plain == digests.folder_digest(str(fill("moved")))
-    assert digests.folder_digest(None) is None
-    changed = [
-        fill("longer", **{"train/a": "123456"}),
-        fill("more", **{"val/c": ""}),
-        fill("shifted", **{"train/a": "123", "val/b": "12345"}),
-    ]
-    renamed = fill("renamed")
-    (renamed / "val" / "b").rename(renamed / "val" / "c")
-    found = {digests.folder_digest(str(folder)) for folder in [*changed, renamed]}
-    assert len(found) == 4
-    assert plain not in found
-
-
-def test_the_digest_of_code_changes_with_the_source_that_shapes_models(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    package = tmp_path / "bench"
-    shutil.copytree(TESTS.parent / "bench", package, ignore=shutil.ignore_patterns("__pycache__"))
-    here = digests.code_digest()
-    monkeypatch.setattr(digests, "__file__", str(package / "digests.py"))
-    assert digests.code_digest() == here
-    (package / "report.py").write_text("# tables do not shape models\n")
-    assert digests.code_digest() == here
-    shaping = ["training.py", "production.py", "techniques/bf16.py", "workloads/vision/images.py"]
-    found = {here}
-    for name in shaping:
-        with (package / name).open("a") as file:
-            file.write("\n# changed\n")
-        found.add(digests.code_digest())
-    (package / "techniques" / "new.py").touch()
-    found.add(digests.code_digest())
-    assert len(found) == len(shaping) + 2
-
-
-def test_the_versions_are_those_of_the_installed_libraries() -> None:
-    versions = digests.library_versions()
-    assert torch.__version__.startswith(versions["torch"])
-    assert {"transformers", "torch-pruning", "numpy"} <= versions.keys()
