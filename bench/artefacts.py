@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -92,9 +93,15 @@ def load(workload: Workload, stages: Sequence[Technique], seed: int, folder: Pat
     dtype is the served dtype, and no code is loaded from the file.
 
     Raises:
-        ArtefactError: The tensors do not fit, as when the code has changed under a kept artefact.
+        ArtefactError: The file cannot be read, or its tensors do not fit, as when the code has
+            changed under a kept artefact.
     """
-    tensors = load_file(folder / WEIGHTS)
+    try:
+        tensors = load_file(folder / WEIGHTS)
+    except (OSError, SafetensorError) as err:
+        raise ArtefactError(
+            f"{folder / WEIGHTS} cannot be read: {err}. Remove the folder to make it anew"
+        ) from err
     model = workload.build(seed)
     for stage in stages:
         model = stage.restore(model, tensors)

@@ -47,10 +47,12 @@ def folder_digest(root: str | None) -> str | None:
         return None
     top = Path(root).expanduser()
     listing = hashlib.sha256()
-    for folder, names, files in os.walk(top):
+    # Links are followed: splits of a large set are often links to where there was room.
+    for folder, names, files in os.walk(top, followlinks=True):
         names.sort()
         for name in sorted(files):
             path = Path(folder, name)
-            line = f"{path.relative_to(top).as_posix()}\0{path.stat().st_size}\n"
+            size = path.stat().st_size if path.exists() else "nothing behind this link"
+            line = f"{path.relative_to(top).as_posix()}\0{size}\n"
             listing.update(line.encode(errors="surrogateescape"))
     return listing.hexdigest()

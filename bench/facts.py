@@ -28,7 +28,7 @@ def probe_batch(workload: Workload) -> Batch:
 
 
 def probe(workload: Workload, runtime: Runtime, model: nn.Module, batch: Batch) -> Tensor:
-    """Return the outputs for a batch, computed eagerly, on the CPU, in the model's dtype."""
+    """Return the outputs for a batch, computed eagerly in the model's dtype."""
     placed = runtime.place(model)
     with torch.inference_mode():
         return workload.forward(placed, runtime.inputs(batch, placed)).cpu()

@@ -66,9 +66,17 @@ class Training:
         for key in ("epochs", "batch_size", "learning_rate"):
             if (value := getattr(self, key)) <= 0:
                 raise ValueError(f"training.{key} is {value}: it must be above 0")
-        for key in ("warmup", "label_smoothing"):
+        for key in ("warmup", "label_smoothing", "momentum"):
             if not 0 <= (value := getattr(self, key)) < 1:
                 raise ValueError(f"training.{key} must be in [0, 1), got {value}: a fraction")
+        for key in ("weight_decay", "workers"):
+            if (value := getattr(self, key)) < 0:
+                raise ValueError(f"training.{key} is {value}: it must be at least 0")
+        if self.max_steps is not None and self.max_steps < 1:
+            raise ValueError(
+                f"training.max_steps is {self.max_steps}: at least one, or null to train the "
+                f"epochs out"
+            )
         if self.precision == "fp16" and not torch.cuda.is_available():
             raise ValueError("training.precision=fp16 needs a CUDA device; bf16 runs everywhere")
 
@@ -157,7 +165,10 @@ def _trainer(
     model: nn.Module, examples: Examples, training: Training, seed: int, scratch: str
 ) -> Trainer:
     optimizers: dict[str, tuple[Any, dict[str, Any]]] = {
-        "sgd": (torch.optim.SGD, {"momentum": training.momentum, "nesterov": True}),
+        "sgd": (
+            torch.optim.SGD,
+            {"momentum": training.momentum, "nesterov": training.momentum > 0},
+        ),
         "adamw": (torch.optim.AdamW, {}),
     }
     kind, knobs = optimizers[training.optimizer]
@@ -167,8 +178,10 @@ def _trainer(
         max_steps=training.max_steps or -1,
         per_device_train_batch_size=training.batch_size,
         learning_rate=training.learning_rate,
-        weight_decay=training.weight_decay,
-        lr_scheduler_type=training.schedule,
+        # The library's plain "constant" has no warm-up.
+        lr_scheduler_type={"constant": "constant_with_warmup"}.get(
+            training.schedule, training.schedule
+        ),
         warmup_steps=training.warmup,  # below 1 it is a fraction of all steps
         max_grad_norm=0.0,  # off: neither ResNet recipe clips
         logging_nan_inf_filter=False,  # a loss that is NaN is to be seen, not averaged away
@@ -192,9 +205,25 @@ def _trainer(
         data_collator=_as_fetched,
         optimizer_cls_and_kwargs=(
             kind,
-            {"lr": training.learning_rate, "weight_decay": training.weight_decay, **knobs},
+            {
+                "params": _groups(model, training.weight_decay),
+                "lr": training.learning_rate,
+                **knobs,
+            },
         ),
     )
+
+
+def _groups(model: nn.Module, decay: float) -> list[dict[str, Any]]:
+    """Decay what has two dimensions or more.
+
+    Left to itself the trainer knows normalisation by its name, and so decays ``bn1.weight``.
+    """
+    trained = [p for p in model.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in trained if p.dim() > 1], "weight_decay": decay},
+        {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
+    ]
 
 
 def _as_fetched(batch: Any) -> Any:

@@ -158,6 +158,22 @@ def test_a_file_that_does_not_fit_is_refused_with_its_folder_and_a_way_out(
     assert message.endswith("Remove the folder to make it anew")
 
 
+@pytest.mark.parametrize("left", [0, 100, None])
+def test_weights_that_are_cut_off_or_gone_are_refused_with_their_file(
+    tmp_path: Path, left: int | None
+) -> None:
+    saved(tmp_path, Tiny().build(0))
+    file = tmp_path / "model.safetensors"
+    content = file.read_bytes()
+    file.unlink()
+    if left is not None:
+        file.write_bytes(content[:left])
+    with pytest.raises(ArtefactError) as caught:
+        artefacts.load(Tiny(), (), 0, tmp_path)
+    assert str(caught.value).startswith(f"{file} cannot be read: ")
+    assert str(caught.value).endswith("Remove the folder to make it anew")
+
+
 def test_what_is_made_stands_in_its_place_only_when_it_is_whole(tmp_path: Path) -> None:
     place = tmp_path / "deep" / "artefact"
     with made_whole(place) as folder:

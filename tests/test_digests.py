@@ -52,6 +52,17 @@ def test_the_digest_of_a_data_folder_changes_with_names_and_sizes(tmp_path: Path
     assert plain not in found
 
 
+def test_the_digest_of_a_data_folder_sees_what_lies_behind_links(tmp_path: Path) -> None:
+    root, elsewhere = tmp_path / "root", tmp_path / "elsewhere"
+    root.mkdir()
+    elsewhere.mkdir()
+    (root / "train").symlink_to(elsewhere)
+    (root / "broken").symlink_to(tmp_path / "gone")
+    before = digests.folder_digest(str(root))
+    (elsewhere / "image").write_text("1")
+    assert digests.folder_digest(str(root)) != before
+
+
 def test_the_digest_of_code_changes_with_the_source_that_shapes_models(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

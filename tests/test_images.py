@@ -166,3 +166,18 @@ def test_augmentation_is_fixed_by_torchs_seed_and_never_done_to_the_held_out_spl
     once, twice = (test.__getitems__(range(64))["pixel_values"] for _ in range(2))
     assert torch.equal(once, twice)
     assert torch.equal(once, test.normalise(images.digits("test")[0][:64]))
+
+
+def test_a_folder_may_have_any_name_and_files_beside_its_classes(tmp_path: Path) -> None:
+    root = tmp_path / "set [1], *new*"
+    files = {"train/cat/1.png": 10, "train/dog/2.png": 20, "test/dog/3.png": 30}
+    write_folders(root, files | {"train/preview.png": 99, "test/preview.png": 99})
+    (root / "train" / "metadata.csv").write_text("file_name,colour\ncat/1.png,grey\n")
+    workload = cifar_like(root, image_column="image")
+    train, test = workload.train_examples(), workload.test_examples()
+    assert (levels(train), train.labels.tolist()) == ([10, 20], [0, 1])
+    assert (levels(test), test.labels.tolist()) == ([30], [1])
+    write_parquet(root / "train.parquet", [png(40)], [3])
+    write_parquet(root / "test.parquet", [png(50)], [4])
+    images.load.cache_clear()
+    assert levels(cifar_like(root).train_examples()) == [40]

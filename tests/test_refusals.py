@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from pictures import cifar_like, png, write_folders, write_parquet
@@ -46,6 +48,40 @@ def test_an_empty_split_is_refused(tmp_path: Path) -> None:
         WorkloadError, match=r"^here \(test\): no rows; a split that is empty can be"
     ):
         images.checked(tables["test"].select([]), "img", "label", 10, "here (test)")
+
+
+def test_a_folder_with_an_empty_split_is_refused(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "train.parquet", [], [])
+    write_parquet(tmp_path / "test.parquet", [png(1)], [0])
+    message = told(tmp_path)
+    assert message.startswith(f"data.root={tmp_path} cannot be read as parquet: ")
+    assert "A split that is empty" in message
+    (tmp_path / "other" / "train" / "cat").mkdir(parents=True)
+    write_folders(tmp_path / "other", {"test/cat/1.png": 1})
+    assert "cannot be read as imagefolder: " in told(tmp_path / "other", image_column="image")
+
+
+def test_a_parquet_file_that_is_cut_off_is_refused(two: Path) -> None:
+    whole = (two / "train.parquet").read_bytes()
+    (two / "train.parquet").write_bytes(whole[: len(whole) // 2])
+    assert told(two).startswith(f"data.root={two} cannot be read as parquet: ")
+
+
+def test_labels_that_are_missing_or_no_integers_are_refused(two: Path) -> None:
+    write_parquet(two / "train.parquet", [png(1), png(2)], [0, None])
+    message = told(two)
+    assert "column 'label' holds int64, 1 of them missing; workload.label_column names" in message
+    table = pq.read_table(two / "test.parquet")
+    pq.write_table(table.set_column(1, "label", [["cat", "dog"]]), two / "train.parquet")
+    images.load.cache_clear()
+    assert "column 'label' holds string, 0 of them missing" in told(two)
+
+
+def test_an_image_that_is_missing_is_refused_with_its_row(two: Path) -> None:
+    table = pq.read_table(two / "test.parquet")
+    row = pa.array([table["img"][0].as_py(), None], table["img"].type)
+    pq.write_table(table.set_column(0, "img", row), two / "train.parquet")
+    assert told(two).startswith("image 1 (no path) cannot be decoded: ")
 
 
 @pytest.fixture
@@ -134,6 +170,11 @@ class Writes:
             {"architecture": "resnet50", "weights": "IMAGENET"},
             ["workload.weights", "'IMAGENET'", "IMAGENET1K_V1", "IMAGENET1K_V2", ".safetensors"],
         ),
+        ({"weights": "IMAGENET1K_V1"}, ["'IMAGENET1K_V1'", "resnet10 has none", ".safetensors"]),
+        (
+            {"architecture": "mobilenet_v2"},
+            ["workload.stem=cifar", "workload.architecture=mobilenet_v2", "workload.stem=imagenet"],
+        ),
         ({"weights": "none/such.pth"}, ["workload.weights", "none/such.pth", "no such file"]),
         (
             {"weights": "none/such.safetensors"},
@@ -147,6 +188,15 @@ def test_a_model_that_cannot_be_built_is_refused_with_key_value_and_way_out(
     with pytest.raises(WorkloadError) as caught:
         configured("resnet_digits", **changes).build(0)
     assert [word for word in told if word not in str(caught.value)] == []
+
+
+@pytest.mark.parametrize("name", ["weights.pth", "weights.safetensors"])
+def test_weights_that_are_no_weights_are_refused_with_their_file(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    file.write_bytes(b"<html>not found</html>")
+    with pytest.raises(WorkloadError) as caught:
+        configured("resnet_digits", weights=str(file)).build(0)
+    assert str(caught.value).startswith(f"workload.weights={file} cannot be read: ")
 
 
 def test_weights_of_another_number_of_classes_are_refused_with_both_shapes(tmp_path: Path) -> None:
@@ -164,6 +214,7 @@ def test_weights_of_another_number_of_classes_are_refused_with_both_shapes(tmp_p
         ({"stem": "tiny"}, r"workload\.stem is 'tiny': one of imagenet, cifar"),
         ({"augment": "mixup"}, r"workload\.augment is 'mixup': one of none, shift, shift_flip"),
         ({"augment": "resized_crop"}, r"needs workload\.in_memory=false"),
+        ({"in_memory": False}, r"workload\.augment=shift needs workload\.in_memory=true"),
         ({"batch_size": 0}, r"workload\.batch_size is 0"),
         ({"margin": 1.5}, r"workload\.margin must be in \(0, 1\), got 1\.5.*one point is 0\.01"),
     ],

@@ -263,3 +263,12 @@ def test_a_chain_does_its_steps_in_their_order() -> None:
 def test_a_chain_of_nothing_is_refused(steps: dict[str, Technique]) -> None:
     with pytest.raises(ValueError, match=r"technique\.steps is empty: .* at least one technique"):
         Chain("chain", steps)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("importance", ["magnitude", "bn_scale", "taylor", "random"])
+def test_a_model_is_pruned_on_the_gpu_where_it_lies(importance: Any) -> None:
+    model = with_idle_channels().cuda()
+    smaller = pruned(replace(PRUNING, importance=importance), model, Tiny())
+    assert smaller.conv1.weight.shape[0] == 8
+    assert smaller.conv1.weight.is_cuda

@@ -199,6 +199,7 @@ def watched_rates(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
     [
         ("linear", lambda left: left),
         ("cosine", lambda left: (1 - math.cos(math.pi * left)) / 2),
+        ("constant", lambda left: 1.0),
     ],
 )
 def test_the_rate_rises_over_the_warm_up_and_follows_its_schedule(
@@ -210,6 +211,58 @@ def test_the_rate_rises_over_the_warm_up_and_follows_its_schedule(
     # 10 steps, of which 2 are warm-up.
     rising, falling = [0.0, 0.05], [0.1 * shape((10 - step) / 8) for step in range(2, 10)]
     assert rates == pytest.approx(rising + falling)
+
+
+def no_gradient(task: Loss) -> Loss:
+    def loss(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        value, outputs = task(model, batch)
+        return value * 0.0, outputs
+
+    return loss
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "factor"),
+    [
+        # Nesterov's first step is (1 + momentum) times the gradient, which is decay * weight.
+        ("sgd", 1 - 0.1 * (1 + 0.9) * 0.3),
+        ("adamw", 1 - 0.1 * 0.3),  # decoupled: rate times decay
+    ],
+)
+def test_kernels_and_matrices_decay_and_biases_and_normalisation_do_not(
+    optimizer: Any, factor: float
+) -> None:
+    recipe = replace(
+        RECIPE,
+        optimizer=optimizer,
+        learning_rate=0.1,
+        weight_decay=0.3,
+        schedule="constant",
+        warmup=0.0,
+        max_steps=1,
+    )
+    before = dict(Tiny().build(0).named_parameters())
+    after = dict(run(recipe, objective=no_gradient).model.named_parameters())
+    kept, decayed = {}, {}
+    for name, value in before.items():
+        place = decayed if name in ("conv1.weight", "conv2.weight", "fc.weight") else kept
+        place[name] = value
+    assert len(kept) == 6  # two normalisations with weight and bias, two biases
+    for name, value in decayed.items():
+        torch.testing.assert_close(after[name], value * factor)
+    assert [name for name, value in kept.items() if not torch.equal(after[name], value)] == []
+
+
+def test_without_momentum_a_step_is_rate_times_gradient() -> None:
+    recipe = replace(
+        RECIPE, momentum=0.0, learning_rate=0.1, schedule="constant", warmup=0.0, max_steps=1
+    )
+    before = Tiny().build(0).fc.bias.detach()
+    found = run(recipe)
+    probabilities = found.outputs[0].softmax(dim=1)
+    wanted = torch.nn.functional.one_hot(found.batches[0]["labels"], 4)
+    gradient = (probabilities - wanted).mean(dim=0)  # of cross-entropy by the classifier's bias
+    torch.testing.assert_close(found.model.fc.bias.detach(), before - 0.1 * gradient)
 
 
 def test_autocast_computes_in_bf16_and_keeps_weights_in_fp32() -> None:
@@ -233,6 +286,10 @@ def test_fp16_without_a_cuda_device_is_refused(monkeypatch: pytest.MonkeyPatch) 
         ({"learning_rate": -0.1}, r"training\.learning_rate is -0\.1"),
         ({"warmup": 1.0}, r"training\.warmup must be in \[0, 1\), got 1\.0: a fraction"),
         ({"label_smoothing": -0.1}, r"training\.label_smoothing must be in \[0, 1\), got -0\.1"),
+        ({"momentum": 1.0}, r"training\.momentum must be in \[0, 1\), got 1\.0"),
+        ({"weight_decay": -1e-4}, r"training\.weight_decay is -0\.0001: it must be at least 0"),
+        ({"workers": -1}, r"training\.workers is -1"),
+        ({"max_steps": 0}, r"training\.max_steps is 0: at least one, or null to train the epochs"),
         ({"optimizer": "adam"}, r"training\.optimizer is 'adam': one of sgd, adamw"),
         ({"schedule": "step"}, r"training\.schedule is 'step': one of cosine, linear, constant"),
         ({"precision": "int8"}, r"training\.precision is 'int8': one of fp32, bf16, fp16"),

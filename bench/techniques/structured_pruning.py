@@ -124,7 +124,9 @@ class StructuredPruning(Technique):
 
 
 def _first_examples(setting: Setting, count: int) -> Batch:
-    return setting.workload.train_examples().__getitems__(range(count))
+    device = next(setting.baseline.parameters()).device
+    batch = setting.workload.train_examples().__getitems__(range(count))
+    return {name: value.to(device) for name, value in batch.items()}
 
 
 def _last_linear(model: nn.Module) -> nn.Module:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import torchvision
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from bench.workloads import Batch, Examples, Workload, WorkloadError
@@ -72,6 +73,11 @@ class Vision(Workload):
                 "workload.augment=resized_crop needs workload.in_memory=false: it resizes each "
                 "image anew, so nothing can be decoded once"
             )
+        if not self.in_memory and self.augment in ("shift", "shift_flip"):
+            raise ValueError(
+                f"workload.augment={self.augment} needs workload.in_memory=true: it moves images "
+                f"of one size, a batch at a time; from files take resized_crop or none"
+            )
 
     def build(self, seed: int) -> nn.Module:
         """Return the classifier; the stem is replaced before weights from a file are loaded.
@@ -82,6 +88,11 @@ class Vision(Workload):
         torch.manual_seed(seed)
         model = _architecture(self.architecture, self.classes)
         if self.stem == "cifar":
+            if not isinstance(model, torchvision.models.ResNet):
+                raise WorkloadError(
+                    f"workload.stem=cifar is for ResNets: workload.architecture="
+                    f"{self.architecture} keeps workload.stem=imagenet"
+                )
             model.conv1 = nn.Conv2d(3, model.conv1.out_channels, 3, padding=1, bias=False)
             model.maxpool = nn.Identity()
         if self.weights is not None:
@@ -137,7 +148,7 @@ class Vision(Workload):
         )
 
     def _labels(self, split: Split) -> np.ndarray:
-        return self._table(split).data.column(self.label_column).to_numpy()
+        return self._table(split).data.column(self.label_column).to_numpy().copy()
 
     def _pixels(self, split: Split) -> Tensor:
         return images.decode_all(self._table(split), self.image_column, self.image_size)
@@ -186,22 +197,7 @@ def _architecture(name: str, classes: int) -> Any:
 
 
 def _load_weights(model: nn.Module, architecture: str, weights: str) -> None:
-    path = Path(weights).expanduser()
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        state = load_file(_existing(path))
-    elif path.suffix in {".pth", ".pt"}:
-        # weights_only: a pickle from the net may hold code, tensors are all that is wanted here.
-        state = torch.load(_existing(path), weights_only=True, map_location="cpu")
-    else:
-        published = {w.name: w for w in torchvision.models.get_model_weights(architecture)}
-        if weights not in published:
-            raise WorkloadError(
-                f"workload.weights is {weights!r}: {architecture} has {', '.join(published)}; "
-                f"or give a local .safetensors or .pth file, or null for random weights"
-            )
-        state = published[weights].get_state_dict(progress=False, check_hash=True)
+    state = _state(architecture, weights)
     try:
         model.load_state_dict(state)
     except RuntimeError as err:
@@ -211,7 +207,25 @@ def _load_weights(model: nn.Module, architecture: str, weights: str) -> None:
         ) from err
 
 
-def _existing(path: Path) -> Path:
-    if not path.is_file():
-        raise WorkloadError(f"workload.weights={path}: there is no such file")
-    return path
+def _state(architecture: str, weights: str) -> Any:
+    path = Path(weights).expanduser()
+    if path.suffix in {".safetensors", ".pth", ".pt"}:
+        if not path.is_file():
+            raise WorkloadError(f"workload.weights={path}: there is no such file")
+        try:
+            if path.suffix == ".safetensors":
+                return load_file(path)
+            # weights_only: a pickle from the net may hold code, tensors are all that is wanted.
+            return torch.load(path, weights_only=True, map_location="cpu")
+        except Exception as err:  # of many kinds, for a file that is cut off or something else
+            raise WorkloadError(f"workload.weights={path} cannot be read: {err}") from err
+    known = architecture != "resnet10"
+    names = torchvision.models.get_model_weights(architecture) if known else ()
+    published = {w.name: w for w in names}
+    if weights not in published:
+        raise WorkloadError(
+            f"workload.weights is {weights!r}: {architecture} has "
+            f"{', '.join(published) or 'none that are published'}; or give a local .safetensors "
+            f"or .pth file, or null for random weights"
+        )
+    return published[weights].get_state_dict(progress=False, check_hash=True)

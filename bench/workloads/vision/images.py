@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,6 +11,7 @@ from typing import Any, Literal
 
 import datasets
 import numpy as np
+import pyarrow as pa
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -54,13 +56,12 @@ def load(dataset: str, splits: tuple[str, str], root: str | None) -> Mapping[str
     files = {split: _parquet(folder, split) for split in splits}
     folders = {split: _class_folder(folder, split) for split in splits}
     if all(files.values()):
-        loaded = datasets.load_dataset("parquet", data_files=files)
-        return {"train": loaded[splits[0]], "test": loaded[splits[1]]}
+        return _read(root, splits, "parquet", files)
     if all(folders.values()):
         # Named files: left to itself, the loader takes "val" in a file's name for its split.
-        patterns = {split: f"{place}/**" for split, place in folders.items()}
-        loaded = datasets.load_dataset("imagefolder", data_files=patterns, drop_labels=False)
-        return {"train": loaded[splits[0]], "test": loaded[splits[1]]}
+        # Only <class>/<file>: an image beside the classes would take the split's name for its own.
+        patterns = {split: [f"{glob.escape(str(place))}/*/*"] for split, place in folders.items()}
+        return _read(root, splits, "imagefolder", patterns, drop_labels=False)
     raise WorkloadError(
         f"data.root={root} does not hold both splits of {dataset}: neither {splits[0]}.parquet and "
         f"{splits[1]}.parquet (or shards {splits[0]}-*.parquet) nor image folders "
@@ -68,8 +69,22 @@ def load(dataset: str, splits: tuple[str, str], root: str | None) -> Mapping[str
     )
 
 
+def _read(
+    root: str, splits: tuple[str, str], kind: str, files: Mapping[str, list[str]], **options: Any
+) -> Mapping[str, datasets.Dataset]:
+    try:
+        loaded = datasets.load_dataset(kind, data_files=dict(files), **options)
+        return {"train": loaded[splits[0]], "test": loaded[splits[1]]}
+    except (datasets.exceptions.DatasetsError, ValueError) as err:
+        raise WorkloadError(
+            f"data.root={root} cannot be read as {kind}: {err.__cause__ or err}. A split that is "
+            f"empty, or a file that is cut off, can be neither trained on nor tested"
+        ) from err
+
+
 def _parquet(folder: Path, split: str) -> list[str]:
-    return sorted(map(str, (*folder.glob(f"{split}.parquet"), *folder.glob(f"{split}-*.parquet"))))
+    found = sorted((*folder.glob(f"{split}.parquet"), *folder.glob(f"{split}-*.parquet")))
+    return [glob.escape(str(file)) for file in found]
 
 
 def _class_folder(folder: Path, split: str) -> Path | None:
@@ -97,7 +112,13 @@ def checked(
                 f"{where}: no column {column!r} (there are {', '.join(table.column_names)}); "
                 f"workload.{knob} names the right one"
             )
-    labels = table.data.column(label_column).to_numpy()
+    column = table.data.column(label_column)
+    if not pa.types.is_integer(column.type) or column.null_count:
+        raise WorkloadError(
+            f"{where}: column {label_column!r} holds {column.type}, {column.null_count} of them "
+            f"missing; workload.label_column names one of integers, none missing"
+        )
+    labels = column.to_numpy()
     if labels.min() < 0 or labels.max() >= classes:
         raise WorkloadError(
             f"{where}: labels run from {labels.min()} to {labels.max()}, "
@@ -116,8 +137,8 @@ def decode(table: datasets.Dataset, column: str, index: int) -> Tensor:
     """
     try:
         array = np.asarray(table[index][column].convert("RGB"))
-    except (OSError, SyntaxError, ValueError) as err:
-        raw = table.cast_column(column, datasets.Image(decode=False))[index][column]
+    except (AttributeError, OSError, SyntaxError, ValueError) as err:  # None where there is none
+        raw = table.cast_column(column, datasets.Image(decode=False))[index][column] or {}
         raise WorkloadError(
             f"image {index} ({raw.get('path') or 'no path'}) cannot be decoded: {err}. Mend or "
             f"remove it in data.root"
@@ -137,7 +158,8 @@ def decode_all(table: datasets.Dataset, column: str, size: int) -> Tensor:
         if image.shape != pixels.shape[1:]:
             raise WorkloadError(
                 f"image {index} has {image.shape[1]}x{image.shape[2]} pixels, "
-                f"workload.image_size={size}: set workload.in_memory=false to resize and crop"
+                f"workload.image_size={size}: set workload.in_memory=false and "
+                f"workload.augment=resized_crop to resize and crop"
             )
         pixels[index] = image
     return pixels
