@@ -20,19 +20,14 @@ from hydra.errors import HydraException, InstantiationException, MissingConfigEx
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from bench.folders import conf_folder
+
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from bench.pair import Pair
 
 log = logging.getLogger("bench")
-
-
-def conf_folder() -> Path:
-    """Return the configuration tree: beside the package in a checkout, inside it once installed."""
-    package = Path(__file__).resolve().parent
-    inside = package / "conf"
-    return inside if inside.is_dir() else package.parent / "conf"
 
 
 def _host_name() -> str:
@@ -73,20 +68,14 @@ def _place(config: dict[str, Any]) -> tuple[Path, str | None]:
     """Return the record's folder, named by all that is asked for and by the data that is there."""
     from bench import digests, store
 
-    asked = {
-        key: config[key]
-        for key in ("workload", "technique", "training", "runtime", "protocol", "meter", "seed")
-    }
-    # Where the data lies says nothing about what it is; its digest does.
-    asked["workload"] = {k: v for k, v in config["workload"].items() if k != "data_root"}
-    asked["data"] = data_digest = digests.folder_digest(config["data"]["root"])
+    data_digest = digests.folder_digest(config["data"]["root"])
     place = store.place(
         Path(config["store"]["root"]),
         config["store"]["host"],
         config["workload"]["name"],
         config["technique"]["name"],
         config["seed"],
-        digests.digest(asked),
+        digests.pair_digest(config, data_digest),
     )
     return place, data_digest
 
@@ -125,6 +114,7 @@ def _pair(cfg: DictConfig, config: dict[str, Any], place: Path, data_digest: str
         protocol=build("protocol"),
         meters=Meters(tuple(meters.values()), config["meter"]["required"]),
         seed=config["seed"],
+        session_number=config["session"],
         place=place,
         artefacts=Path(config["store"]["artefacts"]),
         config=config,
@@ -135,26 +125,37 @@ def _pair(cfg: DictConfig, config: dict[str, Any], place: Path, data_digest: str
 
 
 def _print_table() -> None:
-    """Rebuild the tables of everything measured so far; print those of this run's workloads."""
+    """Print the table of this run's workloads; rebuild the tables of all that was measured."""
     if not _seen:
         return
     from rich.console import Console
 
     from bench import report
     from bench.progress import quiet
-    from bench.reporting import tables
+    from bench.reporting.pairs import TableError
+    from bench.store import StoreError
 
     place, paper = _seen[-1]
-    built = report.build(place.parents[3], paper)
-    if quiet() or not built.files:
+    root = place.parents[3]
+    records = report.read(root)
+    if records.pairs.empty:
         return
-    ours = {p.parts[-4:-2] for p, _ in _seen}
-    records = [r for r in built.collection.records if (r.host, r.workload) in ours]
     # A log has no width; 120 columns hold the table's main part.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
-    console.print(tables.terminal(records, built.collection.set_aside))
-    console.print(f"Records: {place.parents[3]}", soft_wrap=True)
-    console.print(f"Tables:  {', '.join(map(str, built.files))}", soft_wrap=True)
+    try:
+        if not quiet():
+            ours = records.under({p.relative_to(root).parts[:2] for p, _ in _seen})
+            console.print(report.overview(ours))
+            console.print(f"Records: {root}", soft_wrap=True)
+        if not records.enter:
+            return
+        built = report.write_tables(records, paper)
+    except (TableError, StoreError) as err:
+        print(f"joulebench: {err}", file=sys.stderr)
+        return
+    if not quiet():
+        files = ", ".join(report.summed_up(built.files))
+        console.print(f"Tables:  {files}", soft_wrap=True)
 
 
 def _explain(err: Exception) -> str:

@@ -6,6 +6,7 @@ tensors that a fresh process must reproduce, and ``card.json`` with what it cost
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from bench import codec
-from bench.readings import Phase
+from bench.readings import Logged, Phase
 from bench.records import Artefact
 from bench.techniques import Technique
 from bench.workloads import Workload
@@ -38,19 +39,25 @@ class Card:
     """What is known of an artefact from its making.
 
     Attributes:
-        artefact: Digest and bytes.
+        artefact: Digest, bytes, and the digest of the content.
         parameters: Number of parameters.
+        nonzero_parameters: Those that are not 0.
+        sparsity: Kind of the zeros that a technique made on purpose, ``none`` without.
         macs: Multiply-accumulates of one example.
+        input_shapes: Of that example, by input.
         phases: ``train`` for a baseline; ``optimise`` and ``convert`` for a variant.
-        losses: Logged training losses, ``(step, nats)``, the last training only.
+        history: What was logged while training, stage after stage.
         data: What the workload says of its data.
     """
 
     artefact: Artefact
     parameters: int
+    nonzero_parameters: int
+    sparsity: str
     macs: int
+    input_shapes: dict[str, tuple[int, ...]]
     phases: dict[str, Phase]
-    losses: tuple[tuple[float, ...], ...]
+    history: tuple[Logged, ...]
     data: dict[str, Any]
 
 
@@ -75,15 +82,20 @@ def write_beside(text: str, file: Path) -> None:
     half.replace(file)
 
 
-def save(model: nn.Module, probe: Tensor, folder: Path) -> int:
-    """Write weights and the probe's outputs; return the bytes of the weights file."""
+def save(
+    model: nn.Module, stages: Sequence[Technique], probe: Tensor, folder: Path, digest: str
+) -> Artefact:
+    """Write weights and the probe's outputs; return what is served from now on."""
+    tensors = model.state_dict()
+    for stage in stages:
+        tensors = stage.pack(model, tensors)
     # A tensor that two modules share is written once under each name, as it is served.
-    tensors = {
-        name: t.detach().cpu().contiguous().clone() for name, t in model.state_dict().items()
-    }
-    save_file(tensors, folder / WEIGHTS)
+    plain = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
+    save_file(plain, folder / WEIGHTS)
     save_file({"outputs": probe.detach().cpu().contiguous()}, folder / PROBE)
-    return (folder / WEIGHTS).stat().st_size
+    with (folder / WEIGHTS).open("rb") as file:
+        content = hashlib.file_digest(file, "sha256").hexdigest()
+    return Artefact(digest, (folder / WEIGHTS).stat().st_size, content)
 
 
 def load(workload: Workload, stages: Sequence[Technique], seed: int, folder: Path) -> nn.Module:
@@ -104,7 +116,9 @@ def load(workload: Workload, stages: Sequence[Technique], seed: int, folder: Pat
         ) from err
     model = workload.build(seed)
     for stage in stages:
-        model = stage.restore(model, tensors)
+        model = stage.restore(model, tensors, workload)
+    for stage in reversed(stages):
+        tensors = stage.unpack(model, tensors)
     try:
         model.load_state_dict(tensors, assign=True)
     except RuntimeError as err:
@@ -112,7 +126,12 @@ def load(workload: Workload, stages: Sequence[Technique], seed: int, folder: Pat
             f"{folder} does not fit the model built from this configuration: "
             f"{str(err).splitlines()[-1].strip()}. Remove the folder to make it anew"
         ) from err
-    return model.eval().requires_grad_(False)
+    model.eval()
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    for stage in stages:
+        model = stage.deploy(model)
+    return model
 
 
 def load_probe(folder: Path) -> Tensor:

@@ -86,7 +86,8 @@ def _load(bout: Bout, arm: ArmName, batches: Sequence[Batch], gauge: Gauge) -> L
     model = bout.runtime.place(model)
     inputs = [bout.runtime.inputs(batch, model) for batch in batches]
     served = first_call(bout.workload, bout.runtime, model, batches[0], gauge)
-    return load_of(bout.workload, served, inputs)
+    single = {name: value[:1] for name, value in batches[0].items()}
+    return load_of(bout.workload, served, inputs, bout.runtime.inputs(single, model))
 
 
 def _measure(bout: Bout, gauge: Gauge, loads: Mapping[ArmName, Load]) -> Outcome:

@@ -7,11 +7,14 @@ from typing import Literal
 
 import numpy as np
 
-from bench import statistics
+from bench.findings import BreakEven, Comparison, Proof, Quality, Verdict
 from bench.measurement.figures import WALL, Figure
 from bench.measurement.session import Window, per_item
 from bench.readings import MEASURED_GRADES, Phase
-from bench.records import Arm, BreakEven, Comparison, Discard, Proof, Quality, Verdict
+from bench.records import Arm, Discard
+from bench.statistics import lifecycle
+from bench.statistics.quality import non_inferiority, paired_accuracy
+from bench.statistics.ratios import direction, paired_ratio
 
 LEAST_BLOCKS = 2
 """Without a second block there is no interval."""
@@ -53,7 +56,7 @@ def comparisons(
         baseline, variant = per_item(windows, figure.of)
         if len(baseline) < LEAST_BLOCKS or not ((baseline > 0).all() and (variant > 0).all()):
             continue  # missing, or a model that reads 0 J over a window: there is no ratio
-        ratio = statistics.paired_ratio(baseline, variant)
+        ratio = paired_ratio(baseline, variant)
         found.append(
             Comparison(
                 measure=figure.measure,
@@ -89,7 +92,7 @@ def quality(
         margin: Fixed beforehand, a fraction.
     """
     baseline, variant = (np.asarray(arm) == np.asarray(labels) for arm in arms)
-    difference = statistics.paired_accuracy(baseline, variant)
+    difference = paired_accuracy(baseline, variant)
     return Quality(
         metric=metric,
         baseline=float(baseline.mean()),
@@ -99,7 +102,9 @@ def quality(
         high=difference.high,
         margin=margin,
         examples=len(baseline),
-        verdict=statistics.non_inferiority(difference.low, difference.high, margin),
+        lost=int((baseline & ~variant).sum()),
+        gained=int((variant & ~baseline).sum()),
+        verdict=non_inferiority(difference.low, difference.high, margin),
     )
 
 
@@ -123,7 +128,7 @@ def break_even(
     if None in costs:
         return None, f"the optimisation's {figure.measure} of {figure.source} is missing"
     cost = sum(cost for cost in costs if cost is not None)
-    found = statistics.break_even(cost, *per_item(windows, figure.of))
+    found = lifecycle.break_even(cost, *per_item(windows, figure.of))
     if found is None:
         return None, "never: a saving per inference is not shown"
     return BreakEven(found.inferences, found.low, found.high, figure.measure), None
@@ -169,8 +174,8 @@ def verdict(
     )
     reason = next((why for holds, why in conditions if not holds), None)
     # An invalid session decides nothing, whichever way its intervals lie.
-    lead_lies = statistics.direction(lead.low, lead.high) if invalid is None else "undecided"
-    wall_lies = statistics.direction(wall.low, wall.high) if invalid is None else "undecided"
+    lead_lies = direction(lead.low, lead.high) if invalid is None else "undecided"
+    wall_lies = direction(wall.low, wall.high) if invalid is None else "undecided"
     return Verdict(
         energy=_ENERGY[lead_lies] if counted else "undecided",
         time=_TIME[wall_lies],

@@ -10,14 +10,34 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-_SHAPING_CODE = ("workloads", "techniques", "training.py", "production.py")
-_SHAPING_LIBRARIES = ("torch", "torchvision", "transformers", "torch-pruning", "numpy", "datasets")
+_ASKED_FOR = (
+    *("workload", "technique", "training", "runtime", "protocol", "meter"),
+    *("seed", "session"),
+)
+_SHAPING_CODE = ("workloads", "techniques", "training", "production.py")
+_SHAPING_LIBRARIES = (
+    *("torch", "torchao", "torchvision", "torch-pruning"),
+    *("transformers", "datasets", "numpy"),
+)
 
 
 def digest(parts: Mapping[str, Any]) -> str:
     """Return the SHA-256 of a configuration: equal values, equal digest, whatever their order."""
     canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def pair_digest(config: Mapping[str, Any], data: str | None) -> str:
+    """Return the digest that names a pair's folder: of all that was asked for.
+
+    Args:
+        config: The resolved configuration.
+        data: ``folder_digest`` of the data.
+    """
+    asked = {key: config[key] for key in _ASKED_FOR}
+    # Where the data lies says nothing about what it is; its digest does.
+    asked["workload"] = {k: v for k, v in config["workload"].items() if k != "data_root"}
+    return digest(asked | {"data": data})
 
 
 def code_digest() -> str:

@@ -46,6 +46,26 @@ def macs(workload: Workload, runtime: Runtime, model: nn.Module, batch: Batch) -
     return int(counter.get_total_flops()) // 2
 
 
+def parameters(model: nn.Module) -> int:
+    """Return the number of parameters, integer weights that stand in for some included."""
+    return sum(weights.numel() for weights in _weights(model))
+
+
+def nonzero_parameters(model: nn.Module) -> int:
+    """Return the number of those that are not 0."""
+    return sum(int(weights.count_nonzero()) for weights in _weights(model))
+
+
+def _weights(model: nn.Module) -> list[Tensor]:
+    integers = [buffer for buffer in model.buffers() if buffer.dtype == torch.int8]
+    return [*model.parameters(), *integers]
+
+
+def input_shapes(batch: Batch) -> dict[str, tuple[int, ...]]:
+    """Return the shape of one example by input, labels left out."""
+    return {name: tuple(t.shape[1:]) for name, t in batch.items() if name != "labels"}
+
+
 def simulations(model: nn.Module) -> tuple[str, ...]:
     """Return names of masks, parametrizations and fake-quantize modules still in the model."""
     modules = [

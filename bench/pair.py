@@ -22,21 +22,32 @@ from typing import Any
 
 import pandas as pd
 
-from bench import artefacts, conclusions, digests, doctor, evaluation, machine, store
+from bench import (
+    artefacts,
+    conclusions,
+    digests,
+    doctor,
+    evaluation,
+    machine,
+    proof,
+    recording,
+    store,
+)
+from bench.artefacts import Card
 from bench.comparison import Bout, Measured, compare
 from bench.evaluation import Evaluation, Look
+from bench.findings import Comparison, Proof
 from bench.isolation import exclusive, host_lock, in_fresh_process
-from bench.measurement import total
 from bench.measurement.figures import available
-from bench.measurement.frames import trace_frame, windows_frame
+from bench.measurement.frames import trace_frame, training_frame, windows_frame
 from bench.measurement.protocol import Protocol
+from bench.measurement.version import VERSION
 from bench.meters import Meters
 from bench.production import Order, produce
-from bench.readings import Phase
-from bench.records import Arm, Comparison, Proof, Record, Session
+from bench.records import Record
 from bench.runtime import Runtime
-from bench.techniques import Technique
-from bench.training import Training
+from bench.techniques import Technique, Terms
+from bench.training.recipe import Training
 from bench.workloads import Workload
 
 log = logging.getLogger(__name__)
@@ -57,6 +68,7 @@ class Pair:
         protocol: How they are measured.
         meters: What is read.
         seed: Of initialisation, data order, augmentation and block order.
+        session_number: Tells measurements of the same artefacts apart.
         place: Folder of the record.
         artefacts: Folder of the trained models, shared by all pairs.
         config: The resolved configuration, for the record.
@@ -72,6 +84,7 @@ class Pair:
     protocol: Protocol
     meters: Meters
     seed: int
+    session_number: int
     place: Path
     artefacts: Path
     config: Mapping[str, Any]
@@ -81,12 +94,20 @@ class Pair:
 
 
 def run(pair: Pair) -> Record:
-    """Measure the pair, store its record, and return it."""
+    """Measure the pair, store its record, and return it.
+
+    Raises:
+        TechniqueError: The technique cannot be done or served as configured; nothing was trained.
+        ProofError: The variant is not what its technique promises; it was not measured.
+    """
+    _require(pair)
     baseline = _make(pair, stages=(), source=None)
     variant = _make(pair, stages=pair.technique.stages, source=baseline)
     seen = (_evaluate(pair, (), baseline), _evaluate(pair, pair.technique.stages, variant))
+    cards = (artefacts.read_card(baseline), artefacts.read_card(variant))
+    proof.require(pair.technique, cards, seen[1])
     measured = _measure(pair, baseline, variant)
-    record = _conclude(pair, (baseline, variant), seen, measured)
+    record = _conclude(pair, cards, seen, measured)
     predictions = pd.DataFrame(
         {
             "example": range(len(seen[0].labels)),
@@ -99,9 +120,23 @@ def run(pair: Pair) -> Record:
         "windows": windows_frame(measured.outcome.windows),
         "predictions": predictions,
         "trace": trace_frame(measured.spans),
+        "training": training_frame(
+            {"baseline": cards[0].history}
+            | ({"variant": cards[1].history} if variant != baseline else {})
+        ),
     }
     store.write(pair.place, record, tables, replace=pair.replace)
     return record
+
+
+def _require(pair: Pair) -> None:
+    terms = Terms(
+        pair.workload, pair.config["training"], pair.runtime.mode, pair.runtime.torch_device
+    )
+    for stage in pair.technique.stages:
+        stage.require(terms)
+        if stage.recipe is not None:
+            dataclasses.replace(pair.training, **stage.recipe)  # refuses what is out of range
 
 
 def _make(pair: Pair, stages: Sequence[Technique], source: Path | None) -> Path:
@@ -182,18 +217,13 @@ def _measure(pair: Pair, baseline: Path, variant: Path) -> Measured:
 
 
 def _conclude(
-    pair: Pair, folders: tuple[Path, Path], seen: tuple[Evaluation, Evaluation], measured: Measured
+    pair: Pair, cards: tuple[Card, Card], seen: tuple[Evaluation, Evaluation], measured: Measured
 ) -> Record:
     outcome = measured.outcome
     figures = available(measured.channels)
     found = conclusions.comparisons(outcome.windows, figures, outcome.discards)
-    names = ("baseline", "variant")
-    baseline, variant = (
-        _arm(pair, folder, evaluated, measured, name)
-        for folder, evaluated, name in zip(folders, seen, names, strict=True)
-    )
-    if not pair.technique.stages:
-        variant = dataclasses.replace(variant, phases=_without(variant.phases, "train"))
+    baseline = recording.arm("baseline", cards[0], seen[0], outcome)
+    variant = recording.arm("variant", cards[1], seen[1], outcome)
     quality = conclusions.quality(
         pair.workload.metric,
         seen[0].labels,
@@ -201,7 +231,7 @@ def _conclude(
         pair.workload.margin,
     )
     wall = next(c for c in found if c.measure == "wall_s")
-    proof = Proof(
+    proven = Proof(
         bytes_fell=variant.artefact.bytes < baseline.artefact.bytes,
         no_simulation_left=not seen[1].simulations,
         kernels=seen[1].kernels,
@@ -217,72 +247,28 @@ def _conclude(
         technique=pair.technique.name,
         label=pair.technique.label,
         seed=pair.seed,
+        session_number=pair.session_number,
         host=pair.host,
         protocol=dataclasses.asdict(pair.protocol),
         runtime=dataclasses.asdict(pair.runtime),
         config=dict(pair.config),
         environment=machine.fingerprint() | {"served_on": measured.served_on} | doctor.last(),
-        data=artefacts.read_card(folders[0]).data | {"folder_sha256": pair.data_digest},
+        data=cards[0].data | {"folder_sha256": pair.data_digest},
         baseline=baseline,
         variant=variant,
         comparison=found[0],
         comparisons=found,
         quality=quality,
-        proof=proof,
+        proof=proven,
         break_even=break_even,
         break_even_reason=reason,
         verdict=conclusions.verdict(
-            found, quality, proof, outcome.invalid, _noise_floor(pair), not pair.technique.stages
+            found, quality, proven, outcome.invalid, _noise_floor(pair), not pair.technique.stages
         ),
-        session=_session(measured),
+        session=recording.session(measured),
+        measuring_version=VERSION,
+        files={},  # the store knows them
         rehearsal=pair.protocol.rehearsal,
-    )
-
-
-def _arm(pair: Pair, folder: Path, evaluated: Evaluation, measured: Measured, name: str) -> Arm:
-    """Return an arm: its making from the card, its evaluation, its share of the windows."""
-    card = artefacts.read_card(folder)
-    windows = [w for w in measured.outcome.windows if w.kept and w.arm == name]
-    infer = total([w.span for w in windows])
-    phases = (
-        card.phases
-        | evaluated.phases
-        | {"infer": dataclasses.replace(infer, items=sum(w.items for w in windows))}
-    )
-    return Arm(
-        artefact=card.artefact,
-        parameters=card.parameters,
-        macs=card.macs,
-        peak_memory_bytes=evaluated.peak_memory_bytes,
-        phases=phases,
-        metrics=evaluated.metrics,
-    )
-
-
-def _without(phases: dict[str, Phase], name: str) -> dict[str, Phase]:
-    return {key: phase for key, phase in phases.items() if key != name}
-
-
-def _session(measured: Measured) -> Session:
-    outcome = measured.outcome
-    return Session(
-        started=outcome.started,
-        phases={
-            "idle_before": outcome.idle_before.as_phase(),
-            "warmup": outcome.warmup.as_phase(),
-            "idle_after": outcome.idle_after.as_phase(),
-        },
-        discards=outcome.discards,
-        valid=outcome.invalid is None,
-        reason=outcome.invalid,
-        meters={
-            name: [
-                dataclasses.asdict(dataclasses.replace(c, detail=dict(c.detail))) for c in channels
-            ]
-            for name, channels in measured.channels.items()
-        },
-        unavailable=measured.unavailable,
-        overhead=outcome.overhead,
     )
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +23,12 @@ from bench.measurement import Gauge, Span, total
 from bench.measurement.figures import available
 from bench.meters import Meters
 from bench.progress import Bar
-from bench.records import Artefact
+from bench.readings import Logged
 from bench.runtime import Runtime
-from bench.techniques import Loss, Setting, Technique
-from bench.training import History, Training, task_loss, train
+from bench.techniques import Setting, Technique
+from bench.training import Course, task_loss, train
+from bench.training.recipe import Training
 from bench.workloads import Workload
-
-PROGRESS_READS = 20
-"""Times that the meters are read during a training for its progress line."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,19 @@ class Order:
     meters: Meters
 
 
+@dataclass
+class History:
+    """What the trainings of one arm did.
+
+    Attributes:
+        items: Examples that its last training saw.
+        points: What was logged, stage after stage.
+    """
+
+    items: int = 0
+    points: list[Logged] = field(default_factory=list)
+
+
 def produce(order: Order) -> None:
     """Make the artefact and write it, whole or not at all."""
     order.runtime.set_up()
@@ -69,13 +82,15 @@ def produce(order: Order) -> None:
             model, history = _optimise(order, gauge, order.baseline)
         batch = facts.probe_batch(order.workload)
         outputs = facts.probe(order.workload, order.runtime, model, batch)
-        size = artefacts.save(model, outputs, folder)
         card = Card(
-            artefact=Artefact(order.digest, size),
-            parameters=sum(p.numel() for p in model.parameters()),
+            artefact=artefacts.save(model, order.stages, outputs, folder, order.digest),
+            parameters=facts.parameters(model),
+            nonzero_parameters=facts.nonzero_parameters(model),
+            sparsity=" + ".join(s.sparsity for s in order.stages if s.sparsity != "none") or "none",
             macs=facts.macs(order.workload, order.runtime, model, batch),
+            input_shapes=facts.input_shapes(batch),
             phases={name: total(spans) for name, spans in _by_name(gauge.spans).items()},
-            losses=tuple((float(step), loss) for step, loss in history.losses),
+            history=tuple(history.points),
             data=order.workload.describe_data(),
         )
         artefacts.write_card(
@@ -84,51 +99,85 @@ def produce(order: Order) -> None:
 
 
 def _train_baseline(order: Order, gauge: Gauge) -> tuple[nn.Module, History]:
-    model = order.workload.build(order.seed)
-    objective = task_loss(order.workload, order.training)
+    model, history = order.workload.build(order.seed), History()
+    if order.training.epochs == 0:
+        return model.eval(), history
+    loss = task_loss(order.workload, order.training)
     with gauge.span("train"):
-        history = _train(order, gauge, model, order.training, objective, "training the baseline")
+        course = Course(order.workload, order.training, loss, order.seed)
+        _train(order, gauge, model, course, history, "train")
     return model, history
 
 
 def _optimise(order: Order, gauge: Gauge, baseline: Path) -> tuple[nn.Module, History]:
     teacher = artefacts.load(order.workload, (), order.seed, baseline)
     setting = Setting(order.workload, order.runtime.place(teacher), order.seed)
-    model, history = copy.deepcopy(teacher), History()
+    model, history = copy.deepcopy(teacher).requires_grad_(True), History()
     for stage in order.stages:
         with gauge.span("optimise"):
             model = stage.prepare(model, setting)
             if stage.recipe is not None:
                 recipe = dataclasses.replace(order.training, **stage.recipe)
-                objective = stage.objective(task_loss(order.workload, recipe), setting)
-                title = f"fine-tuning ({stage.label})"
-                history = _train(order, gauge, model, recipe, objective, title)
+                course = Course(
+                    order.workload,
+                    recipe,
+                    stage.objective(task_loss(order.workload, recipe), setting),
+                    order.seed,
+                    partial(stage.examples, setting=setting),
+                    partial(stage.after_step, model),
+                )
+                _train(order, gauge, model, course, history, stage.label)
         with gauge.span("convert"):
-            model = stage.convert(model.eval(), setting)
+            model.eval()
+            model = stage.convert(model, setting)
+    for stage in order.stages:
+        model = stage.deploy(model)
     return model, history
 
 
 def _train(
-    order: Order, gauge: Gauge, model: nn.Module, recipe: Training, objective: Loss, title: str
-) -> History:
-    spent = [""]
-
-    def told(step: int, steps: int, loss: float | None) -> None:
-        if step % max(1, steps // PROGRESS_READS) == 0:
-            spent[0] = _joules(gauge)
-        bar.tell(step, steps, f"step {step}" + (f", loss {loss:.3f}" if loss else "") + spent[0])
-
+    order: Order, gauge: Gauge, model: nn.Module, course: Course, history: History, stage: str
+) -> None:
+    title = "training the baseline" if stage == "train" else f"training ({stage})"
     with Bar(f"{order.workload.name}, seed {order.seed}: {title}") as bar:
-        return train(model, order.workload, recipe, objective, order.seed, told)
+        history.items = train(model, course, _Watch(gauge, bar, stage, history.points))
 
 
-def _joules(gauge: Gauge) -> str:
-    """Return the joules of the open span for a progress line, the best grade there is."""
-    readings = gauge.so_far()
-    figures = [f for f in available(gauge.meters.channels) if f.measure == "energy_j"]
-    if not figures or (energy_j := figures[0].joules(readings)) is None:
-        return ""
-    return f", {energy_j:.0f} J ({'modelled' if figures[0].grade == 'C' else 'counted'})"
+@dataclass
+class _Watch:
+    """Reads the meters whenever the training logs its loss: some twenty times."""
+
+    gauge: Gauge
+    bar: Bar
+    stage: str
+    points: list[Logged]
+    note: str = ""
+    begin: float = field(default_factory=time.monotonic)
+
+    def stepped(self, step: int, steps: int) -> None:
+        self.bar.tell(step, steps, f"step {step}{self.note}")
+
+    def logged(self, step: int, loss: float, learning_rate: float) -> None:
+        self._keep(step, loss, learning_rate, None)
+        self.note = f", loss {loss:.3f}{self._joules()}"
+
+    def validated(self, step: int, metric: float) -> None:
+        self._keep(step, None, None, metric)
+        self.note = f", validation {metric:.4f}{self._joules()}"
+
+    def _keep(
+        self, step: int, loss: float | None, rate: float | None, metric: float | None
+    ) -> None:
+        readings = self.gauge.so_far()
+        spent_s = time.monotonic() - self.begin
+        self.points.append(Logged(self.stage, step, loss, rate, metric, spent_s, readings))
+
+    def _joules(self) -> str:
+        """Return the joules of the open span for the progress line, the best grade there is."""
+        figures = [f for f in available(self.gauge.meters.channels) if f.measure == "energy_j"]
+        if not figures or (energy_j := figures[0].joules(self.points[-1].readings)) is None:
+            return ""
+        return f", {energy_j:.0f} J ({'modelled' if figures[0].grade == 'C' else 'counted'})"
 
 
 def _by_name(spans: Sequence[Span]) -> dict[str, list[Span]]:
@@ -141,4 +190,6 @@ def _by_name(spans: Sequence[Span]) -> dict[str, list[Span]]:
 def _with_items(phases: dict[str, Any], history: History) -> dict[str, Any]:
     """Note on the training phase how many examples it saw."""
     name = "train" if "train" in phases else "optimise"
+    if name not in phases:
+        return phases
     return {**phases, name: dataclasses.replace(phases[name], items=history.items)}

@@ -51,6 +51,29 @@ class Phase:
 
 
 @dataclass(frozen=True, slots=True)
+class Logged:
+    """One logged point of a training.
+
+    Attributes:
+        stage: What was trained: ``train``, or the label of a technique's stage.
+        step: Optimiser steps done in this stage.
+        loss: Mean training loss since the point before, in nats; ``None`` at a validation.
+        learning_rate: At this step; ``None`` at a validation.
+        metric: The workload's, on the validation part; ``None`` elsewhere.
+        wall_s: Seconds since the stage began.
+        readings: Joules since the stage began.
+    """
+
+    stage: str
+    step: int
+    loss: float | None
+    learning_rate: float | None
+    metric: float | None
+    wall_s: float
+    readings: tuple[Reading, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Overhead:
     """What measuring itself costs, from windows without work and from idling.
 

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from bench import codec
-from bench.readings import Grade, Overhead, Phase
+from bench.findings import BreakEven, Comparison, Proof, Quality, Verdict
+from bench.readings import Overhead, Phase
 
 SCHEMA = 1
 """Number of the record's layout; a rename or a change of meaning raises it."""
-
-MeasureName = Literal["energy_j", "cpu_s", "wall_s"]
 
 
 class RecordError(ValueError):
@@ -30,10 +29,29 @@ class Artefact:
     Attributes:
         digest: SHA-256 of everything that shaped it (config, code, data, library versions).
         bytes: Size of its weights file.
+        sha256: Of the content of that file.
     """
 
     digest: str
     bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Seconds from request to answer, one example at a time, one request after another.
+
+    Attributes:
+        requests: How many were timed.
+        p50_s: Median.
+        p90_s: Ninth decile; ``None`` with fewer than 1,000 requests.
+        p99_s: ``None`` with fewer than 10,000.
+    """
+
+    requests: int
+    p50_s: float
+    p90_s: float | None
+    p99_s: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,136 +61,27 @@ class Arm:
     Attributes:
         artefact: What is served.
         parameters: Number of parameters.
+        nonzero_parameters: Those that are not 0.
+        sparsity: Kind of the zeros that were made on purpose: ``none``, ``unstructured``, ``2:4``.
         macs: Multiply-accumulates of one forward pass of one example.
+        input_shapes: Of that example, by input, without the batch.
         peak_memory_bytes: Peak resident (CPU) or allocated (GPU) memory while evaluating alone in a
             fresh process; ``None`` if the platform does not tell.
+        latency: At batch 1, both arms in turn; ``None`` if the protocol asks for no requests.
         phases: ``train``, ``optimise``, ``convert``, ``compile``, ``evaluate``, ``infer``.
         metrics: Fractions by name, e.g. ``{"accuracy": 0.93}``.
     """
 
     artefact: Artefact
     parameters: int
+    nonzero_parameters: int
+    sparsity: str
     macs: int
+    input_shapes: dict[str, tuple[int, ...]]
     peak_memory_bytes: int | None
+    latency: Latency | None
     phases: dict[str, Phase]
     metrics: dict[str, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """Variant over baseline, per sample, from the blocks.
-
-    Attributes:
-        measure: What is compared.
-        scope: Components added up (``cpu+dram+gpu``), or ``process tree`` / ``clock`` for seconds.
-        source: Meter the joules come from; ``clock`` for seconds.
-        grade: Grade of those joules; ``none`` for seconds.
-        ratio: Geometric mean ratio; below 1 the variant needs less.
-        low: Lower end of the 95 % interval.
-        high: Upper end.
-        blocks: Blocks that entered.
-        discarded: Blocks thrown away on a condition.
-        p_value: Exact two-sided sign-flip p.
-        log_ratio_sd: Standard deviation of the blocks' log ratios (repeatability).
-        baseline_per_item: Geometric mean per sample, in joules or seconds.
-        variant_per_item: Likewise.
-    """
-
-    measure: MeasureName
-    scope: str
-    source: str
-    grade: Grade
-    ratio: float
-    low: float
-    high: float
-    blocks: int
-    discarded: int
-    p_value: float
-    log_ratio_sd: float
-    baseline_per_item: float
-    variant_per_item: float
-
-
-@dataclass(frozen=True, slots=True)
-class Quality:
-    """Paired difference of the task metric on the same test examples.
-
-    Attributes:
-        metric: Name of the metric.
-        baseline: Its value for the baseline, a fraction.
-        variant: Its value for the variant.
-        difference: Variant minus baseline.
-        low: Lower end of the 95 % interval of the difference.
-        high: Upper end.
-        margin: Non-inferiority margin fixed beforehand, positive.
-        examples: Test examples compared.
-        verdict: ``non-inferior`` when ``low > -margin``, ``inferior`` when ``high < -margin``.
-    """
-
-    metric: str
-    baseline: float
-    variant: float
-    difference: float
-    low: float
-    high: float
-    margin: float
-    examples: int
-    verdict: Literal["non-inferior", "inferior", "inconclusive"]
-
-
-@dataclass(frozen=True, slots=True)
-class Proof:
-    """Evidence that the variant really is compressed (design, section 9).
-
-    Attributes:
-        bytes_fell: The served artefact is smaller than the baseline's.
-        no_simulation_left: No mask, parametrization or fake-quantize module remains.
-        kernels: Operators of one profiled batch with their input type, by time, longest first.
-        reload_exact: A fresh process that loads the artefact repeats the predictions.
-        exploited: False if MACs fell by over 20 % and time by under 5 %.
-    """
-
-    bytes_fell: bool
-    no_simulation_left: bool
-    kernels: tuple[str, ...]
-    reload_exact: bool
-    exploited: bool
-
-
-@dataclass(frozen=True, slots=True)
-class BreakEven:
-    """Inferences after which the optimisation has paid for itself.
-
-    Attributes:
-        inferences: Point estimate.
-        low: Lower end of the 95 % interval.
-        high: Upper end; ``None`` if the interval is open above.
-        measure: Unit in which cost and saving were counted.
-    """
-
-    inferences: float
-    low: float
-    high: float | None
-    measure: MeasureName
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What may be said of the pair.
-
-    Attributes:
-        energy: Of joules of grade A or B only; ``undecided`` where there are none.
-        time: Of wall seconds: ``faster``, ``slower`` or ``undecided``.
-        quality: Of the task metric.
-        headline: Whether "saves energy at non-inferior accuracy" may be printed.
-        reason: First condition that failed; ``None`` with a headline.
-    """
-
-    energy: Literal["saves", "costs", "undecided"]
-    time: Literal["faster", "slower", "undecided"]
-    quality: Literal["non-inferior", "inferior", "inconclusive"]
-    headline: bool
-    reason: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +109,10 @@ class Session:
         discards: Blocks thrown away, with reasons.
         valid: False if over the protocol's share of blocks was discarded, or idle drifted.
         reason: Why it is not valid.
+        idle_drift: Relative change of idle power from before to after, of the component that moved
+            most; ``None`` without a counter.
+        baseline_drift: Relative change of the baseline's leading figure over the session; ``None``
+            with fewer than four windows.
         meters: Per meter what it reads and with which constants, as it reported at start.
         unavailable: Meters that could not be opened, with the reason.
         overhead: What measuring itself cost.
@@ -210,6 +123,8 @@ class Session:
     discards: tuple[Discard, ...]
     valid: bool
     reason: str | None
+    idle_drift: float | None
+    baseline_drift: float | None
     meters: dict[str, Any]
     unavailable: dict[str, str]
     overhead: Overhead
@@ -226,6 +141,7 @@ class Record:
         technique: Name of the technique; ``label`` adds the knobs that tell two of them apart.
         label: As printed in tables.
         seed: Seed of data order, initialisation and augmentation.
+        session_number: Tells measurements of the same artefacts apart.
         host: Name of the machine.
         protocol: Name and values of the protocol.
         runtime: Name and values of the runtime, the same for both arms.
@@ -242,6 +158,8 @@ class Record:
         break_even_reason: Why not.
         verdict: What may be said.
         session: Conditions of the measurement.
+        measuring_version: Of the code that measures; figures of two versions are never pooled.
+        files: SHA-256 of each file beside the record, by name.
         rehearsal: True for records that never enter a table.
         schema: Layout number.
     """
@@ -252,6 +170,7 @@ class Record:
     technique: str
     label: str
     seed: int
+    session_number: int
     host: str
     protocol: dict[str, Any]
     runtime: dict[str, Any]
@@ -268,6 +187,8 @@ class Record:
     break_even_reason: str | None
     verdict: Verdict
     session: Session
+    measuring_version: int
+    files: dict[str, str]
     rehearsal: bool = False
     schema: int = field(default=SCHEMA)
 

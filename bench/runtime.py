@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -10,6 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from bench.workloads import Batch
+
+# Whoever imports torchao is told about its enums, twice a process.
+logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,7 @@ class Runtime:
         threads: Intra-op threads on the CPU; ``None`` leaves torch's choice (physical cores).
         memory_format: ``contiguous``, or ``channels_last`` for models of images.
         freezing: With ``compile``: weights become constants of the compiled graph.
+        tf32: Whether GPUs may compute fp32 with 10 bits of mantissa (Ampere and later).
     """
 
     name: str
@@ -31,6 +36,7 @@ class Runtime:
     threads: int | None
     memory_format: Literal["contiguous", "channels_last"]
     freezing: bool
+    tf32: bool
 
     def __post_init__(self) -> None:
         """Refuse impossible knobs."""
@@ -63,9 +69,8 @@ class Runtime:
         """
         if self.threads is not None:
             torch.set_num_threads(self.threads)
-        # TF32 is another precision: fp32 means fp32 unless a technique says otherwise.
-        torch.backends.cuda.matmul.allow_tf32 = False
-        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = self.tf32
+        torch.backends.cudnn.allow_tf32 = self.tf32
         if self.mode == "compile":
             import torch._inductor.config as inductor
 
@@ -90,7 +95,8 @@ class Runtime:
 
     def place(self, model: nn.Module) -> nn.Module:
         """Return the model in evaluation mode on the device, not yet compiled."""
-        return model.eval().to(self.torch_device).to(memory_format=self._format)
+        model.eval()  # an exported graph returns nothing here
+        return model.to(self.torch_device).to(memory_format=self._format)
 
     def compile(self, model: nn.Module) -> nn.Module:
         """Return what is called in windows; the compiler itself works at the first call."""

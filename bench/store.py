@@ -9,6 +9,8 @@ name is part of the path.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import hashlib
 import json
 import logging
 import os
@@ -16,10 +18,9 @@ import re
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from bench.records import SCHEMA, Record, RecordError, from_json, to_json
 
@@ -37,21 +38,6 @@ _REASON_CHARACTERS = 200
 
 class StoreError(RuntimeError):
     """The store cannot be read or written; the message says what is meant and the way out."""
-
-
-class SetAside(NamedTuple):
-    """A document that is no record this version can read; ``path`` is relative to the root."""
-
-    path: Path
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Collection:
-    """All that a store holds: records by id and host, and what could not be read, by path."""
-
-    records: tuple[Record, ...]
-    set_aside: tuple[SetAside, ...]
 
 
 def place(root: Path, host: str, workload: str, technique: str, seed: int, digest: str) -> Path:
@@ -79,7 +65,7 @@ def find(place: Path) -> Record | None:
     _tidy(place.parent)
     path = place / RECORD
     try:
-        return _read(path)
+        return read(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as err:
@@ -98,14 +84,15 @@ def write(
 ) -> Path:
     """Write a record and its tables, all of it or nothing, and return its folder.
 
-    Each of ``tables`` (windows, predictions, trace) becomes ``<name>.parquet``. A folder that holds
+    Each of ``tables`` (windows, predictions, trace) becomes ``<name>.parquet``, whose digest the
+    record then holds. A folder that holds
     no record, a failure say, is replaced; one that holds a record only with ``replace``.
 
     Raises:
         StoreError: A record stands there, a figure is not finite, or the system refuses to write.
     """
     try:
-        document = to_json(record)
+        to_json(record)
     except ValueError as err:
         raise StoreError(
             f"the record for {place} holds NaN or infinity, which no figure may be: "
@@ -122,6 +109,8 @@ def write(
             table.to_parquet(
                 staging / f"{name}.parquet", engine="pyarrow", compression="zstd", index=False
             )
+        files = {path.name: _sha256(path) for path in sorted(staging.iterdir())}
+        document = to_json(dataclasses.replace(record, files=files))
         (staging / RECORD).write_text(document, encoding="utf-8", newline="\n")
         for path in (*staging.iterdir(), staging):
             _fsync(path)
@@ -161,33 +150,6 @@ def write_failure(
     return write_text(place / FAILURE, text + "\n")
 
 
-def read_all(root: Path) -> Collection:
-    """Return every record below ``root``, and name every document that is none.
-
-    Hidden folders (artefacts, logs, half-written records) are skipped. Nothing is renamed. A root
-    that is not there holds nothing; one that is a file raises ``StoreError``.
-    """
-    if root.exists() and not root.is_dir():
-        raise StoreError(f"store.root is {root}, which is a file: give the folder of the results")
-    found: dict[tuple[str, str], tuple[Record, Path]] = {}
-    set_aside = []
-    for path in sorted(root.rglob(RECORD)):
-        relative = path.relative_to(root)
-        if any(part.startswith(".") for part in relative.parts):
-            continue
-        try:
-            record = _read(path)
-        except (OSError, RecordError) as err:
-            # The system's own text would name the folder, which differs between two machines.
-            set_aside.append(SetAside(relative, getattr(err, "strerror", None) or str(err)))
-            continue
-        # A folder copied for safety would otherwise put one pair into the table twice.
-        _, first = found.setdefault((record.id, record.host), (record, relative))
-        if first != relative:
-            set_aside.append(SetAside(relative, f"same id and host as {first.as_posix()}"))
-    return Collection(tuple(found[key][0] for key in sorted(found)), tuple(sorted(set_aside)))
-
-
 def check_writable(root: Path, free_bytes: int, key: str = "store.root") -> None:
     """Make sure that ``root``, made if need be, can take ``free_bytes``, before hours are spent.
 
@@ -213,9 +175,14 @@ def check_writable(root: Path, free_bytes: int, key: str = "store.root") -> None
 
 def write_text(path: Path, text: str) -> Path:
     """Write a text file beside its place, rename it, and return its path."""
+    return write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> Path:
+    """Write a file beside its place, rename it, and return its path."""
     staging = _hidden(path, "writing")
     try:
-        staging.write_text(text, encoding="utf-8", newline="\n")
+        staging.write_bytes(content)
         _fsync(staging)
         staging.replace(path)
     finally:
@@ -223,12 +190,17 @@ def write_text(path: Path, text: str) -> Path:
     return path
 
 
-def _read(path: Path) -> Record:
-    """Return a record; every way of not being one is a ``RecordError`` on one line."""
+def read(path: Path) -> Record:
+    """Return the record in a file; every way of not being one is a ``RecordError`` on one line."""
     try:
         return from_json(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as err:
         raise RecordError(" ".join(str(err).split())[:_REASON_CHARACTERS]) from err
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _hidden(path: Path, act: str) -> Path:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -28,8 +29,9 @@ from bench.measurement.serving import load_of
 from bench.meters import Meters
 from bench.progress import Bar
 from bench.runtime import Runtime
-from bench.statistics import PairedRatio, paired_ratio
-from bench.training import Training, task_loss, train
+from bench.statistics.ratios import PairedRatio, paired_ratio
+from bench.training import Course, task_loss, train
+from bench.training.recipe import Training
 from bench.workloads import Batch, Workload
 
 TRAINING_BLOCKS = 5
@@ -88,12 +90,8 @@ def our_training(workload: Workload, training: Training, seed: int) -> tuple[flo
     """Train as a pair does."""
     model, stopwatch = workload.build(seed), Stopwatch()
     with Bar("training") as bar:
-
-        def told(step: int, steps: int, loss: float | None) -> None:
-            stopwatch.step()
-            bar.tell(step, steps, "")
-
-        train(model, workload, training, task_loss(workload, training), seed, told)
+        course = Course(workload, training, task_loss(workload, training), seed)
+        train(model, course, Follower(bar, stopwatch))
     return stopwatch.seconds
 
 
@@ -116,6 +114,25 @@ class Stopwatch:
         """Wall and CPU-seconds of all steps but the first."""
         (wall_0, cpu_0), (wall_1, cpu_1) = self._ends[0], self._ends[-1]
         return wall_1 - wall_0, cpu_1 - cpu_0
+
+
+@dataclass
+class Follower:
+    """Tells a bar and a stopwatch."""
+
+    bar: Bar
+    stopwatch: Stopwatch
+
+    def stepped(self, step: int, steps: int) -> None:
+        """Tell both."""
+        self.stopwatch.step()
+        self.bar.tell(step, steps, "")
+
+    def logged(self, step: int, loss: float, learning_rate: float) -> None:
+        """Tell nobody."""
+
+    def validated(self, step: int, metric: float) -> None:
+        """Tell nobody."""
 
 
 def timed(function: Callable[[], object]) -> tuple[float, float]:
@@ -147,7 +164,7 @@ def windows(
     examples = workload.test_examples()
     size = workload.batch_size
     batch = runtime.inputs(examples.__getitems__([i % len(examples) for i in range(size)]), model)
-    load = load_of(workload, model, [batch])
+    load = load_of(workload, model, [batch], batch)
     load.run(3)
     passes = max(1, round(3 * WINDOW_S / timed(lambda: load.run(3))[0]))
     lead_in = max(1, passes // 4)

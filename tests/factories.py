@@ -6,20 +6,13 @@ import dataclasses
 import hashlib
 from typing import Any
 
+import pandas as pd
+import pyarrow as pa
+
+from bench import flat
+from bench.findings import BreakEven, Comparison, MeasureName, Proof, Quality, Verdict
 from bench.readings import Grade, Overhead, Phase, Reading
-from bench.records import (
-    Arm,
-    Artefact,
-    BreakEven,
-    Comparison,
-    Discard,
-    MeasureName,
-    Proof,
-    Quality,
-    Record,
-    Session,
-    Verdict,
-)
+from bench.records import Arm, Artefact, Discard, Latency, Record, Session
 
 SOURCES = {
     "A": "wall_meter",
@@ -69,10 +62,14 @@ def arm(name: str, bytes_: int, macs: int, accuracy: float, phases: dict[str, Ph
     """One side of a pair; its digest is that of ``name``."""
     digest = hashlib.sha256(name.encode()).hexdigest()
     return Arm(
-        artefact=Artefact(digest, bytes_),
+        artefact=Artefact(digest, bytes_, digest[::-1]),
         parameters=bytes_ // 4,
+        nonzero_parameters=bytes_ // 4 - 10,
+        sparsity="none",
         macs=macs,
+        input_shapes={"pixel_values": (3, 32, 32)},
         peak_memory_bytes=412_000_000,
+        latency=Latency(1_000, 0.004 * macs / 1.3e9, 0.005 * macs / 1.3e9, None),
         phases=phases,
         metrics={"accuracy": accuracy},
     )
@@ -83,7 +80,13 @@ def quality(baseline: float, variant: float, half_width: float = 0.004) -> Quali
     difference, margin = variant - baseline, 0.01
     low, high = difference - half_width, difference + half_width
     verdict = "non-inferior" if low > -margin else "inferior" if high < -margin else "inconclusive"
-    return Quality("accuracy", baseline, variant, difference, low, high, margin, 10_000, verdict)
+    lost = round(max(0.0, -difference) * 10_000) + 40
+    gained = lost + round(difference * 10_000)
+    return Quality(
+        "accuracy",
+        *(baseline, variant, difference, low, high, margin),
+        *(10_000, lost, gained, verdict),
+    )
 
 
 def session(grades: tuple[Grade, ...], discards: tuple[Discard, ...] = ()) -> Session:
@@ -108,6 +111,8 @@ def session(grades: tuple[Grade, ...], discards: tuple[Discard, ...] = ()) -> Se
         discards=discards,
         valid=True,
         reason=None,
+        idle_drift=0.004 if counted else None,
+        baseline_drift=0.011,
         meters=meters,
         unavailable={} if counted else {"counters": "no /sys/class/powercap on this host"},
         overhead=Overhead(
@@ -176,6 +181,7 @@ def record(
         technique=technique,
         label=label,
         seed=seed,
+        session_number=0,
         host=host,
         protocol={"name": "paper", "window_s": 10.0, "blocks": 8},
         runtime={"name": "eager", "threads": 2, "batch": 32},
@@ -202,6 +208,8 @@ def record(
             saves if counted else "undecided", faster, judged.verdict, headline, reason
         ),
         session=session(grades),
+        measuring_version=1,
+        files={},
     )
     return dataclasses.replace(made, **changes)
 
@@ -209,3 +217,9 @@ def record(
 def noise_floor(**changes: Any) -> Record:
     """An A/A pair whose intervals contain 1."""
     return record("none", ratio=0.998, accuracy=(0.9320, 0.9320), **changes)
+
+
+def frame(*records: Record) -> pd.DataFrame:
+    """Records as the flat rows that reports are made of."""
+    rows = [flat.row(made, f"{made.host}/{made.id}") for made in records]
+    return pa.Table.from_pylist(rows, schema=flat.SCHEMA).to_pandas()

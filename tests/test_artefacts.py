@@ -19,20 +19,20 @@ from torch import nn
 from bench import artefacts
 from bench.artefacts import ArtefactError, Card, made_whole
 from bench.isolation import in_fresh_process
-from bench.readings import Phase, Reading
+from bench.readings import Logged, Phase, Reading
 from bench.records import Artefact
 from bench.techniques import Setting, Technique
-from bench.techniques.bf16 import BF16
+from bench.techniques.half import Half
 from bench.techniques.structured_pruning import StructuredPruning
 
 TESTS = Path(__file__).parent
-PRUNING = StructuredPruning("prune", 0.5, "magnitude", "layer", 8, 0, 0.1)
+PRUNING = StructuredPruning("prune", 0.5, None, "magnitude", "layer", 1, 8, 0, 0.1)
 
 
 def saved(folder: Path, model: nn.Module) -> torch.Tensor:
     """Save a model with what it answers to the first examples, and return that."""
     outputs = answers(model.eval())
-    artefacts.save(model, outputs, folder)
+    artefacts.save(model, (), outputs, folder, "ab" * 32)
     return outputs
 
 
@@ -63,7 +63,7 @@ def reloaded(folder: Path, stages: Sequence[Technique]) -> tuple[int, bool, Any]
     return os.getpid(), torch.equal(answers(model), artefacts.load_probe(folder)), bits(model)
 
 
-@pytest.mark.parametrize("stages", [(), (PRUNING, BF16("bf16"))])
+@pytest.mark.parametrize("stages", [(), (PRUNING, Half("bf16", "bf16"))])
 def test_a_fresh_process_loads_the_same_bits_and_answers_the_same(
     tmp_path: Path, stages: tuple[Technique, ...]
 ) -> None:
@@ -79,10 +79,13 @@ def test_a_fresh_process_loads_the_same_bits_and_answers_the_same(
 
 def test_the_bytes_of_an_artefact_are_those_of_its_tensors_and_a_header(tmp_path: Path) -> None:
     model = Tiny().build(0)
-    size = artefacts.save(model, torch.zeros(1), tmp_path)
+    kept = artefacts.save(model, (), torch.zeros(1), tmp_path, "ab" * 32)
     tensors = sum(t.nbytes for t in model.state_dict().values())
-    assert tensors < size < tensors + 2000
-    assert size == (tmp_path / "model.safetensors").stat().st_size
+    file = tmp_path / "model.safetensors"
+    assert tensors < kept.bytes < tensors + 2000
+    assert kept.bytes == file.stat().st_size
+    assert kept.sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert kept.digest == "ab" * 32
 
 
 def test_loading_leaves_pickle_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,7 +133,7 @@ def test_code_in_place_of_weights_is_not_run(tmp_path: Path) -> None:
 def test_tensors_that_two_modules_share_are_kept_under_both_names(tmp_path: Path) -> None:
     model = Tiny().build(0)
     model.twin = model.fc
-    artefacts.save(model, torch.zeros(1), tmp_path)
+    artefacts.save(model, (), torch.zeros(1), tmp_path, "ab" * 32)
     kept = artefacts.load_file(tmp_path / "model.safetensors")
     assert torch.equal(kept["twin.weight"], kept["fc.weight"])
     assert torch.equal(kept["fc.weight"], model.fc.weight)
@@ -149,7 +152,7 @@ def test_a_file_that_does_not_fit_is_refused_with_its_folder_and_a_way_out(
         del model.fc.bias
         model.fc.bias = None
     folder.mkdir()
-    artefacts.save(model, torch.zeros(1), folder)
+    artefacts.save(model, (), torch.zeros(1), folder, "ab" * 32)
     with pytest.raises(ArtefactError) as caught:
         artefacts.load(Tiny(), (), 0, folder)
     message = str(caught.value)
@@ -231,11 +234,14 @@ def test_a_card_is_read_as_it_was_written(tmp_path: Path) -> None:
     reading = Reading("counters", "cpu:0", "zeus.rapl", "B", 12.5)
     lost = Reading("counters", "gpu:0", "zeus.nvml", "B", None, "lost")
     card = Card(
-        artefact=Artefact("ab" * 32, 1234),
+        artefact=Artefact("ab" * 32, 1234, "cd" * 32),
         parameters=10,
+        nonzero_parameters=9,
+        sparsity="unstructured",
         macs=20,
+        input_shapes={"pixels": (3, 8, 8)},
         phases={"train": Phase(1.5, 2.5, (reading, lost), 100)},
-        losses=((1.0, 2.3), (2.0, 1.1)),
+        history=(Logged("train", 2, 1.1, 0.05, None, 0.7, (reading, lost)),),
         data={"source": "noise", "train": {"examples": 3}},
     )
     artefacts.write_card(card, tmp_path)

@@ -6,12 +6,13 @@ import pytest
 from factories import record as make_record
 
 from bench import conclusions
+from bench.findings import Comparison, Proof, Quality
 from bench.measurement import Span
 from bench.measurement.figures import CPU, WALL, Figure, available
 from bench.measurement.session import Window
 from bench.meters import Channel
 from bench.readings import Phase, Reading
-from bench.records import Comparison, Discard, Proof, Quality
+from bench.records import Discard
 
 COUNTER = Figure("energy_j", "cpu:0", "counters", "B")
 
@@ -163,7 +164,7 @@ SAVES = Comparison(
 )
 FASTER = replace(SAVES, measure="wall_s", scope="clock", source="clock", grade="none")
 FLOOR = replace(SAVES, ratio=1.0, low=0.99, high=1.01)
-SAME = Quality("accuracy", 0.9, 0.9, 0.0, -0.004, 0.004, 0.01, 1000, "non-inferior")
+SAME = Quality("accuracy", 0.9, 0.9, 0.0, -0.004, 0.004, 0.01, 1000, 4, 4, "non-inferior")
 REAL = Proof(True, True, ("aten::mm [float]",), True, True)
 
 

@@ -90,7 +90,7 @@ def test_a_chain_takes_the_knobs_of_its_steps() -> None:
         ("protocol.max_examples=10", "only a rehearsal may leave out"),
         ("runtime.mode=fast", "runtime.mode is 'fast'"),
         ("runtime.threads=0", "runtime.threads is 0"),
-        ("training.epochs=0", "training.epochs is 0"),
+        ("training.epochs=-1", "training.epochs is -1"),
         ("training.label_smoothing=1", "training.label_smoothing must be in [0, 1), got 1"),
         ("training.optimizer=lion", "training.optimizer is 'lion'"),
         ("workload.margin=2", "workload.margin must be in (0, 1), got 2"),

@@ -73,7 +73,10 @@ def test_the_digest_of_code_changes_with_the_source_that_shapes_models(
     assert digests.code_digest() == here
     (package / "report.py").write_text("# tables do not shape models\n")
     assert digests.code_digest() == here
-    shaping = ["training.py", "production.py", "techniques/bf16.py", "workloads/vision/images.py"]
+    shaping = [
+        *("training/engine.py", "production.py", "techniques/half.py"),
+        "workloads/vision/images.py",
+    ]
     found = {here}
     for name in shaping:
         with (package / name).open("a") as file:

@@ -37,6 +37,8 @@ PROTOCOL = Protocol(
     max_disagreement=0.05,
     max_gpu_gap_c=3.0,
     max_cpu_gap_c=5.0,
+    latency_requests=0,
+    latency_s=0.0,
     max_examples=None,
     rehearsal=False,
 )
@@ -119,7 +121,7 @@ def work(clock: FakeClock, meter: FakeMeter, pass_s: float, power_w: Callable[[]
             clock.sleep(pass_s)
         meter.draw(idle_w)
 
-    return Load(run, batch_items=10)
+    return Load(run, batch_items=10, request=lambda: run(1))
 
 
 def measure(
@@ -264,7 +266,9 @@ def test_measuring_goes_on_until_the_interval_is_narrow(clock: FakeClock, meter:
     powers = iter([100, 100, 160, 160, 100, 100, 160, 160] * 100)
     noisy = {
         "baseline": Load(
-            lambda n: (meter.draw(next(powers)), clock.sleep(0.1 * n))[1] or meter.draw(50), 10
+            lambda n: (meter.draw(next(powers)), clock.sleep(0.1 * n))[1] or meter.draw(50),
+            10,
+            lambda: None,
         )
     }  # type: ignore[func-returns-value]
     outcome = measure(clock, meter, loads=noisy)
@@ -278,9 +282,11 @@ def test_idle_that_drifts_on_a_counter_makes_the_session_invalid(
     heating = {"variant": work(clock, meter, 0.05, lambda: 80.0)}
     run = heating["variant"].run
     outcome = measure(
-        clock, meter, loads={"variant": Load(lambda n: (run(n), meter.draw(60.0))[0], 10)}
+        clock,
+        meter,
+        loads={"variant": Load(lambda n: (run(n), meter.draw(60.0))[0], 10, lambda: None)},
     )
-    assert "idle power of cpu:0 drifted by +20.0%" in (outcome.invalid or "")
+    assert "idle power drifted by +20.0%, protocol.max_idle_drift=0.05" in (outcome.invalid or "")
 
 
 def test_windows_grow_until_they_hold_enough_ticks(clock: FakeClock, meter: FakeMeter) -> None:
@@ -457,5 +463,6 @@ def test_drift_is_how_far_a_parabola_through_the_logarithms_moves(
         for index in range(9)
     ]
     rules = replace(PROTOCOL, max_drift=0.1)
-    found = validity.session_drift(windows, lambda s: s.readings[0].energy_j, rules)
+    moved = validity.baseline_drift(windows, lambda s: s.readings[0].energy_j)
+    found = validity.too_much_drift(None, moved, rules)
     assert (found is None) if drift is None else (drift in (found or ""))

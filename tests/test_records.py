@@ -108,6 +108,15 @@ def test_a_field_of_the_wrong_type_is_named_with_its_value(
     assert named in refusal(plain)
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_number_that_is_not_finite_is_refused_in_what_has_no_type_of_its_own(
+    value: float,
+) -> None:
+    message = refusal(document(config={"protocol": {"limits": [1, {"steal": value}]}}))
+    found = f"record.config.protocol.limits[1].steal should be a finite number, is {value!r}"
+    assert message == found
+
+
 def test_a_whole_number_is_read_as_a_float_where_a_float_is_meant() -> None:
     plain = document()
     plain["comparison"]["ratio"] = 1

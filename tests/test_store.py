@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import logging
 import os
@@ -10,15 +11,13 @@ import shutil
 import stat
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas
 import pytest
 from factories import record
 
-from bench import store
+from bench import collection, store
 from bench.records import to_json
 from bench.store import StoreError
 
@@ -103,7 +102,8 @@ def test_a_name_that_would_leave_its_folder_is_refused(name: str) -> None:
 def test_what_was_written_is_found_with_its_tables(place: Path) -> None:
     windows = pandas.DataFrame({"block": [0, 0], "counters/cpu:0_j": [12.5, None]})
     assert store.write(place, NEW, {"windows": windows}) == place
-    assert store.find(place) == NEW
+    digest = hashlib.sha256((place / "windows.parquet").read_bytes()).hexdigest()
+    assert store.find(place) == dataclasses.replace(NEW, files={"windows.parquet": digest})
     back = pandas.read_parquet(place / "windows.parquet")
     pandas.testing.assert_frame_equal(back, windows)
     assert hidden(place) == []
@@ -167,16 +167,22 @@ def test_a_writer_killed_at_any_moment_leaves_no_half_record(tmp_path: Path, bef
     assert done.returncode == 0, done.stderr
     # Killed before the folders, the table, the record, the renaming at least.
     assert int(done.stdout) > 4
+    digest = hashlib.sha256(b"a table").hexdigest()
+    with_tables = [
+        dataclasses.replace(one, files={"windows.parquet": digest}) for one in (OLD, NEW)
+    ]
     left_over = 0
     for number in range(1, int(done.stdout) + 1):
         root = tmp_path / str(number)
         place = root / "desk" / "digits" / "prune" / "0-0123456789ab"
         if (place / "record.json").exists():
             assert (place / "windows.parquet").read_text() == "a table"
-        assert store.read_all(root).set_aside == ()
+        assert collection.read(root).set_aside == ()
         left_over += bool(hidden(place))
         # What stood there before it was asked to be replaced is not lost either.
-        assert store.find(place) in ((OLD, NEW) if before == "record" else (None, NEW))
+        assert store.find(place) in (
+            (with_tables[0], with_tables[1]) if before == "record" else (None, with_tables[1])
+        )
         store.write(place, NEW, {}, replace=True)
         assert store.find(place) == NEW
         assert hidden(place) == []
@@ -266,44 +272,6 @@ def test_a_failure_does_not_touch_a_finished_record(place: Path) -> None:
     assert {path.name: path.stat().st_mtime_ns for path in place.iterdir()} == before
 
 
-def test_reading_all_returns_the_good_and_names_the_rest_without_renaming(tmp_path: Path) -> None:
-    def stand(name: str, text: str) -> str:
-        put(tmp_path / "desk" / "digits" / "prune" / name, text)
-        return f"desk/digits/prune/{name}/record.json"
-
-    good = [record(seed=1), record(seed=0), record("none")]
-    for one in good:
-        put(tmp_path / one.host / one.id, to_json(one))
-    broken = {stand(kind, text): reason for kind, (text, reason) in BROKEN.items()}
-    put(tmp_path / ".artefacts" / "desk", "not to be read")
-    put(tmp_path / "desk" / "digits" / "prune" / ".0-abc.writing-1", to_json(record(seed=9)))
-
-    collection = store.read_all(tmp_path)
-    assert collection.records == tuple(sorted(good, key=lambda one: one.id))
-    assert [path.as_posix() for path, _ in collection.set_aside] == sorted(broken)
-    for path, reason in collection.set_aside:
-        assert broken[path.as_posix()] in reason
-        assert (tmp_path / path).is_file()
-
-
-def test_a_copied_record_is_counted_once_and_named(tmp_path: Path) -> None:
-    put(tmp_path / "a", to_json(OLD))
-    put(tmp_path / "b", to_json(OLD))
-    collection = store.read_all(tmp_path)
-    assert collection.records == (OLD,)
-    assert collection.set_aside == ((Path("b/record.json"), "same id and host as a/record.json"),)
-
-
-def test_a_store_that_is_not_there_holds_nothing(tmp_path: Path) -> None:
-    assert store.read_all(tmp_path / "nowhere") == store.Collection((), ())
-
-
-def test_a_store_that_is_a_file_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "results").write_text("")
-    with pytest.raises(StoreError, match="which is a file"):
-        store.read_all(tmp_path / "results")
-
-
 def test_a_folder_is_made_and_left_empty_by_the_check(tmp_path: Path) -> None:
     store.check_writable(tmp_path / "a" / "b", free_bytes=1)
     assert list((tmp_path / "a" / "b").iterdir()) == []
@@ -318,21 +286,6 @@ def test_a_file_in_the_way_is_refused_with_the_knob_and_the_way_out(
         store.check_writable(tmp_path / root, free_bytes=1)
     assert f"store.root is '{tmp_path / root}'" in str(caught.value)
     assert "store.root=DIR" in str(caught.value)
-
-
-@pytest.fixture
-def as_nobody() -> Iterator[Path]:
-    """Give up root's rights, to which no folder is read-only, and give a folder to try in."""
-    folder = Path(tempfile.mkdtemp(dir="/tmp"))
-    folder.chmod(0o777)
-    was_root = os.geteuid() == 0
-    if was_root:
-        os.seteuid(65534)
-    yield folder
-    if was_root:
-        os.seteuid(0)
-    folder.chmod(0o777)
-    shutil.rmtree(folder)
 
 
 def test_a_read_only_folder_is_refused_with_the_knob_and_the_way_out(as_nobody: Path) -> None:

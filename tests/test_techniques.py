@@ -12,16 +12,22 @@ from tiny import EAGER, Net, Tiny, configured, same_tensors, trained_looking
 from torch import nn
 
 from bench import facts
-from bench.techniques import Chain, Setting, Technique, TechniqueError
-from bench.techniques.bf16 import BF16
+from bench.techniques import Chain, Setting, Technique, TechniqueError, Terms
+from bench.techniques.channels_last import ChannelsLast
+from bench.techniques.distillation.small import SmallModel
+from bench.techniques.half import Half
+from bench.techniques.int8.static import Int8Static
 from bench.techniques.structured_pruning import StructuredPruning
+from bench.techniques.unstructured_pruning import UnstructuredPruning
 from bench.workloads import Workload
 
 PRUNING = StructuredPruning(
     name="structured_pruning",
     ratio=0.5,
+    macs=None,
     importance="magnitude",
     scope="layer",
+    iterations=1,
     round_to=8,
     epochs=3,
     learning_rate=0.02,
@@ -162,7 +168,7 @@ def test_a_fresh_model_is_restored_to_the_pruned_shape_and_answers_bit_for_bit(
     technique = replace(PRUNING, ratio=0.3, scope=scope)
     smaller = pruned(technique, resnet, DIGITS)
     tensors = {name: t.clone() for name, t in smaller.state_dict().items()}
-    fresh = technique.restore(DIGITS.build(9), tensors)
+    fresh = technique.restore(DIGITS.build(9), tensors, DIGITS)
     fresh.load_state_dict(tensors, assign=True)
     batch = DIGITS.test_examples().__getitems__(range(8))
     with torch.inference_mode():
@@ -177,7 +183,7 @@ def test_depthwise_convolutions_are_pruned_and_restored_with_their_groups() -> N
     model = trained_looking(workload.build(0))
     smaller = pruned(PRUNING, model, workload)
     tensors = smaller.state_dict()
-    fresh = PRUNING.restore(workload.build(1), tensors)
+    fresh = PRUNING.restore(workload.build(1), tensors, workload)
     fresh.load_state_dict(tensors, assign=True)
     batch = workload.test_examples().__getitems__(range(4))
     with torch.inference_mode():
@@ -195,7 +201,7 @@ def test_depthwise_convolutions_are_pruned_and_restored_with_their_groups() -> N
         ({"ratio": 0}, r"technique\.ratio must be in \(0, 1\), got 0: .*50 % is 0\.5"),
         ({"ratio": 1}, r"technique\.ratio must be in \(0, 1\), got 1:.*leave no model"),
         ({"ratio": 50}, r"technique\.ratio must be in \(0, 1\), got 50"),
-        ({"importance": "luck"}, r"technique\.importance is 'luck': one of magnitude, bn_scale"),
+        ({"importance": "luck"}, r"technique\.importance is 'luck': one of magnitude, group_norm"),
         ({"scope": "block"}, r"technique\.scope is 'block': layer or global"),
         ({"round_to": 0}, r"technique\.round_to=0 must be at least 1"),
         ({"epochs": -1}, r"technique\.epochs=-1 at least 0"),
@@ -222,7 +228,7 @@ def test_fine_tuning_of_no_epochs_is_no_training() -> None:
 def test_bf16_rounds_every_floating_tensor_and_halves_its_bytes() -> None:
     model = trained_looking(Tiny().build(0))
     before = {n: t for n, t in model.state_dict().items() if t.is_floating_point()}
-    served = BF16("bf16").convert(copy.deepcopy(model), setting(Tiny(), model)).state_dict()
+    served = Half("bf16", "bf16").convert(copy.deepcopy(model), setting(Tiny(), model)).state_dict()
     after = {n: t for n, t in served.items() if t.is_floating_point()}
     assert before.keys() == after.keys()
     assert {t.dtype for t in after.values()} == {torch.bfloat16}
@@ -246,17 +252,16 @@ def test_a_technique_that_changes_nothing_is_the_baseline() -> None:
     assert nothing.prepare(model, shown) is model
     assert nothing.objective(loss, shown) is loss
     assert nothing.convert(model, shown) is model
-    assert nothing.restore(model, {}) is model
+    assert nothing.restore(model, {}, Tiny()) is model
     assert same_tensors(before, model.state_dict())
 
 
 def test_a_chain_does_its_steps_in_their_order() -> None:
     light = replace(PRUNING, name="light", ratio=0.1)
-    inner = Chain("inner", {"zip": BF16("bf16"), "nothing": Technique("none")})
+    inner = Chain("inner", {"zip": Half("bf16", "bf16"), "nothing": Technique("none")})
     chain = Chain("both", {"prune": PRUNING, "again": light, "last": inner})
-    assert chain.stages == (PRUNING, light, BF16("bf16"))
+    assert chain.stages == (PRUNING, light, Half("bf16", "bf16"))
     assert chain.label == "structured_pruning 0.5 + light 0.1 + bf16"
-    assert Chain("turned", {"last": inner, "prune": PRUNING}).stages == (BF16("bf16"), PRUNING)
 
 
 @pytest.mark.parametrize("steps", [{}, {"nothing": Technique("none")}])
@@ -272,3 +277,97 @@ def test_a_model_is_pruned_on_the_gpu_where_it_lies(importance: Any) -> None:
     smaller = pruned(replace(PRUNING, importance=importance), model, Tiny())
     assert smaller.conv1.weight.shape[0] == 8
     assert smaller.conv1.weight.is_cuda
+
+
+def test_pruning_in_rounds_removes_the_same_share_of_the_rest_each_time() -> None:
+    rounds = replace(PRUNING, ratio=0.75, iterations=2, epochs=3)
+    assert rounds.label == "structured_pruning 0.75"
+    assert [stage.ratio for stage in rounds.stages] == pytest.approx([0.5, 0.5])  # 1 - 0.5 * 0.5
+    assert [stage.epochs for stage in rounds.stages] == [1.5, 1.5]
+    model: nn.Module = trained_looking(DIGITS.build(0))
+    for stage in rounds.stages:
+        model = stage.prepare(model, setting(DIGITS, model))
+    assert measured_size(model) == size_of_resnet10((16, 32, 64, 128))
+
+
+@pytest.mark.parametrize("left", [0.5, 0.25])
+def test_pruning_to_a_share_of_the_operations_comes_as_near_as_channels_allow(left: float) -> None:
+    model = trained_looking(DIGITS.build(0))
+    to_macs = replace(PRUNING, ratio=None, macs=left)
+    assert to_macs.label == f"structured_pruning to {left:g} MACs"
+    share = measured_size(pruned(to_macs, model, DIGITS))[1] / measured_size(model)[1]
+    assert 0.75 * left < share <= left  # whole eights of channels
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"ratio": None}, r"technique\.ratio=None and technique\.macs=None: one of them says"),
+        ({"macs": 0.5}, r"technique\.ratio=0\.5 and technique\.macs=0\.5: one of them says"),
+        ({"ratio": None, "macs": 25}, r"technique\.macs must be in \(0, 1\), got 25"),
+        ({"iterations": 0}, r"technique\.iterations is 0: at least 1"),
+        ({"ratio": None, "macs": 0.5, "iterations": 2}, r"more only with technique\.ratio"),
+    ],
+)
+def test_contradicting_amounts_are_refused(changes: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        replace(PRUNING, **changes)
+
+
+BF16 = Half("bf16", "bf16")
+ZEROS = UnstructuredPruning("unstructured_pruning", 0.9, "global", 1.0, 0.02)
+SMALL = SmallModel("small_model", "resnet10", None, None)
+INTEGERS = Int8Static("int8_static", 2, 8)
+
+
+@pytest.mark.parametrize(
+    ("steps", "told"),
+    [
+        ((BF16, PRUNING), "structured_pruning comes after bf16, but its weights are rounded"),
+        ((INTEGERS, BF16), "bf16 comes after int8_static, but its exported graph"),
+        ((PRUNING, SMALL), "small_model comes after structured_pruning, but it starts from a mo"),
+        ((ZEROS, PRUNING), "structured_pruning trains after unstructured_pruning, but training w"),
+    ],
+)
+def test_an_order_that_cannot_work_is_refused_with_the_reason(
+    steps: tuple[Technique, ...], told: str
+) -> None:
+    with pytest.raises(ValueError, match=told):
+        Chain("chain", {step.name: step for step in steps})
+
+
+def test_orders_that_make_sense_are_taken() -> None:
+    for steps in ((SMALL, PRUNING, INTEGERS), (PRUNING, ZEROS, BF16), (SMALL, ZEROS)):
+        assert Chain("chain", {step.name: step for step in steps}).stages == steps
+
+
+def test_fp16_is_refused_on_a_cpu_and_bf16_is_not() -> None:
+    terms = Terms(Tiny(), {}, "eager", torch.device("cpu"))
+    BF16.require(terms)
+    with pytest.raises(TechniqueError, match=r"technique\.dtype=fp16 needs a GPU"):
+        Half("fp16", "fp16").require(terms)
+    Half("fp16", "fp16").require(replace(terms, device=torch.device("cuda")))
+
+
+def test_channels_last_reorders_kernels_and_changes_no_number() -> None:
+    model = trained_looking(Tiny().build(0))
+    batch = Tiny().test_examples().__getitems__(range(4))
+    before = Tiny().forward(model, batch)
+    served = ChannelsLast("channels_last").deploy(copy.deepcopy(model))
+    assert served.conv1.weight.is_contiguous(memory_format=torch.channels_last)  # type: ignore[union-attr]
+    assert same_tensors(model.state_dict(), served.state_dict())
+    torch.testing.assert_close(Tiny().forward(served, batch), before)
+
+
+def test_channels_last_is_refused_for_models_without_images() -> None:
+    class Words(Tiny):
+        def test_examples(self) -> Any:
+            return Tokens()
+
+    class Tokens:
+        def __getitems__(self, indices: Any) -> Any:
+            return {"input_ids": torch.zeros(1, 7, dtype=torch.int64)}
+
+    terms = Terms(Words(), {}, "eager", torch.device("cpu"))
+    with pytest.raises(TechniqueError, match="tiny has none"):
+        ChannelsLast("channels_last").require(terms)

@@ -14,7 +14,9 @@ from tiny import RECIPE, Noise, Tiny, configured, same_tensors
 from torch import Tensor, nn
 
 from bench.techniques import Loss
-from bench.training import History, Training, task_loss, train
+from bench.training import Course, task_loss, train
+from bench.training.following import TrainingError
+from bench.training.recipe import Training
 from bench.workloads import Batch, Examples
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="these compare bits on the CPU")
@@ -39,12 +41,23 @@ class Run:
     """One training of ``Net`` and all that could be seen of it."""
 
     model: nn.Module
-    history: History
+    items: int
     batches: list[Batch]
     losses: list[float]
     outputs: list[Tensor]
-    told: list[tuple[int, int, float | None]]
+    told: list[tuple[int, int]]
+    points: list[tuple[int, float, float]]
     fetched: list[int]
+    metrics: list[tuple[int, float]] = field(default_factory=list)
+
+    def stepped(self, step: int, steps: int) -> None:
+        self.told.append((step, steps))
+
+    def logged(self, step: int, loss: float, learning_rate: float) -> None:
+        self.points.append((step, loss, learning_rate))
+
+    def validated(self, step: int, metric: float) -> None:
+        self.metrics.append((step, metric))
 
 
 def run(
@@ -52,7 +65,7 @@ def run(
 ) -> Run:
     workload = Watched(**knobs)
     model = workload.build(0)
-    found = Run(model, History(), [], [], [], [], [])
+    found = Run(model, 0, [], [], [], [], [], [])
     task = task_loss(workload, recipe)
     inner = objective(task) if objective else task
 
@@ -63,9 +76,7 @@ def run(
         found.outputs.append(outputs.detach())
         return loss, outputs
 
-    found.history = train(
-        model, workload, recipe, watched, seed, lambda *told: found.told.append(told)
-    )
+    found.items = train(model, Course(workload, recipe, watched, seed), found)
     (examples,) = workload.given
     found.fetched = examples.fetched
     return found
@@ -132,30 +143,41 @@ def test_steps_and_examples_are_counted_as_they_were_done(
 ) -> None:
     recipe = replace(RECIPE, epochs=epochs, batch_size=batch_size, max_steps=max_steps)
     found = run(recipe)
-    assert (found.history.steps, found.history.items) == (steps, items)
+    assert found.items == items
     assert sum(len(batch["labels"]) for batch in found.batches) == items
-    assert [told[:2] for told in found.told] == [(n, steps) for n in range(1, steps + 1)]
+    assert found.told == [(n, steps) for n in range(1, steps + 1)]
 
 
 def test_logged_losses_are_the_means_of_their_stretches() -> None:
     found = run(replace(RECIPE, epochs=15.0))  # 60 steps, logged every twentieth of them
-    assert [step for step, _ in found.history.losses] == list(range(3, 61, 3))
-    for step, loss in found.history.losses:
+    assert [step for step, _, _ in found.points] == list(range(3, 61, 3))
+    for step, loss, _ in found.points:
         assert loss == pytest.approx(sum(found.losses[step - 3 : step]) / 3, abs=1e-4)
-    # A step is told with the last loss that was logged before it: none at first.
-    logged = dict(found.history.losses)
-    assert [told[2] for told in found.told[:4]] == [None, None, None, logged[3]]
-    assert found.told[-1][2] == logged[57]
+
+
+def test_a_loss_that_is_no_number_stops_the_training_and_names_the_rate() -> None:
+    def diverges(task: Loss) -> Loss:
+        def loss(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+            value, outputs = task(model, batch)
+            return value * math.nan, outputs
+
+        return loss
+
+    with pytest.raises(
+        TrainingError, match=r"is nan at step 1 of 4: training\.learning_rate=0\.05"
+    ):
+        run(RECIPE, objective=diverges)
 
 
 def test_digits_are_learnt_in_two_epochs() -> None:
     workload = configured("resnet_digits")
     model = workload.build(0)
     recipe = replace(RECIPE, epochs=2.0, batch_size=64)
-    history = train(model, workload, recipe, task_loss(workload, recipe), 0, lambda *_: None)
+    found = Run(model, 0, [], [], [], [], [], [])
+    train(model, Course(workload, recipe, task_loss(workload, recipe), 0), found)
     # Knowing nothing costs ln(10) nats; half of that is far from chance.
-    assert history.losses[0][1] > math.log(10) * 0.5
-    assert history.losses[-1][1] < math.log(10) * 0.25
+    assert found.points[0][1] > math.log(10) * 0.5
+    assert found.points[-1][1] < math.log(10) * 0.25
     examples = workload.test_examples()
     batch = examples.__getitems__(range(len(examples)))
     with torch.inference_mode():
@@ -281,7 +303,7 @@ def test_fp16_without_a_cuda_device_is_refused(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"epochs": 0}, r"training\.epochs is 0: it must be above 0"),
+        ({"epochs": -1}, r"training\.epochs is -1: it must be at least 0"),
         ({"batch_size": 0}, r"training\.batch_size is 0"),
         ({"learning_rate": -0.1}, r"training\.learning_rate is -0\.1"),
         ({"warmup": 1.0}, r"training\.warmup must be in \[0, 1\), got 1\.0: a fraction"),

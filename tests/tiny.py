@@ -16,16 +16,18 @@ from hydra.utils import instantiate
 from torch import Tensor, nn
 
 from bench.runtime import Runtime
-from bench.training import Training
+from bench.training.recipe import Training
 from bench.workloads import Batch, Examples, Workload
 
 CONF = Path(__file__).parents[1] / "conf"
 DATA = Path(__file__).parents[2] / "shared" / "data"
-EAGER = Runtime("eager", "eager", "cpu", None, "contiguous", freezing=False)
+EAGER = Runtime("eager", "eager", "cpu", None, "contiguous", freezing=False, tf32=False)
 
 RECIPE = Training(
     epochs=1.0,
     batch_size=32,
+    accumulation=1,
+    checkpointing=False,
     optimizer="sgd",
     learning_rate=0.05,
     momentum=0.9,
@@ -36,6 +38,8 @@ RECIPE = Training(
     precision="fp32",
     workers=0,
     max_steps=None,
+    target=None,
+    validation=0.0,
 )
 """A recipe to change one knob of."""
 
@@ -110,6 +114,9 @@ class Tiny(Workload):
 
     def train_examples(self) -> Examples:
         return Noise(self.count, self.augmented)
+
+    def plain_train_examples(self) -> Examples:
+        return Noise(self.count, augmented=False)
 
     def test_examples(self) -> Examples:
         return Noise(self.count, augmented=False)

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from bench import statistics
 from bench.doctor.pace import AA, Pace
 from bench.doctor.sensors import Key, joules
 from bench.doctor.work import Work, count_for
@@ -21,6 +20,7 @@ from bench.measurement.protocol import Protocol
 from bench.measurement.session import Load, Session, per_item
 from bench.meters import Meters
 from bench.progress import Bar
+from bench.statistics.ratios import paired_ratio
 
 AGREEMENT_LOADED = 0.05
 AGREEMENT_IDLE = 0.10
@@ -112,7 +112,7 @@ def under_load(
 def same_twice(opened: Meters, work: Work, protocol: Protocol = AA) -> Check:
     """Measure the same load against itself as any pair is measured: the interval contains 1."""
     figure = available(opened.channels)[0]
-    load = Load(work, batch_items=1)
+    load = Load(work, batch_items=1, request=lambda: work(1))
 
     with Bar("A/A pair") as bar:
 
@@ -127,7 +127,7 @@ def same_twice(opened: Meters, work: Work, protocol: Protocol = AA) -> Check:
     if len(baseline) < 2:
         first = next((f"{d.condition}: {d.detail}" for d in outcome.discards), "no joules")
         return Check("A/A", subject, None, "interval contains 1", "fail", first)
-    found = statistics.paired_ratio(baseline, variant)
+    found = paired_ratio(baseline, variant)
     limit = f"interval contains 1; it is {found.low:.4f} to {found.high:.4f}"
     holds = found.low <= 1 <= found.high
     return Check("A/A", subject, found.ratio, limit, *_verdict(holds, _CHANCE + _NOISE))

@@ -44,6 +44,8 @@ AA = Protocol(
     max_disagreement=1.0,
     max_gpu_gap_c=None,
     max_cpu_gap_c=None,
+    latency_requests=0,
+    latency_s=0.0,
     max_examples=None,
     rehearsal=True,
 )

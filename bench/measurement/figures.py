@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from bench.findings import MeasureName
 from bench.measurement import Span
 from bench.meters import Channel
 from bench.readings import Grade, Phase, Reading
-from bench.records import MeasureName
 
 _BEST_FIRST: tuple[Grade, ...] = ("A", "B", "S")
 """Grades that may lead; S only where the sensors are simulated, and never in a table."""

@@ -1,14 +1,15 @@
-"""What a session measured, as tables for Parquet: windows, power trace."""
+"""What was measured, as tables for Parquet: windows, power trace, training."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
 from bench.measurement import Span
 from bench.measurement.overhead import NAME as EMPTY
 from bench.measurement.session import Window
+from bench.readings import Logged
 
 
 def windows_frame(windows: Sequence[Window]) -> pd.DataFrame:
@@ -61,3 +62,18 @@ def trace_frame(spans: Sequence[Span]) -> pd.DataFrame:
         for reading in span.readings
     ]
     return pd.DataFrame(rows, columns=columns)
+
+
+def training_frame(histories: Mapping[str, Sequence[Logged]]) -> pd.DataFrame:
+    """Return one row per logged point of each arm's trainings, joules since the stage began."""
+    columns = ["arm", "stage", "step", "loss", "learning_rate", "metric", "wall_s"]
+    rows = [
+        {
+            "arm": arm,
+            **{name: getattr(point, name) for name in columns[1:]},
+            **{f"{r.meter}/{r.component}_j": r.energy_j for r in point.readings},
+        }
+        for arm, history in histories.items()
+        for point in history
+    ]
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=columns)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+_LATENCY = ("latency_requests", "latency_s")
+
 
 @dataclass(frozen=True)
 class Protocol:
@@ -30,6 +32,8 @@ class Protocol:
         max_gpu_gap_c: Degrees Celsius between the arms at the start of their windows, GPUs;
             ``None`` for any.
         max_cpu_gap_c: Likewise, CPU packages.
+        latency_requests: Requests an arm, one example each, timed after the blocks; 0 for none.
+        latency_s: Seconds after which no more are made, both arms together.
         max_examples: Test examples that are evaluated; ``None`` for all, as any paper needs.
         rehearsal: Checks that everything composes; its records never enter a table.
     """
@@ -53,6 +57,8 @@ class Protocol:
     max_disagreement: float
     max_gpu_gap_c: float | None
     max_cpu_gap_c: float | None
+    latency_requests: int
+    latency_s: float
     max_examples: int | None
     rehearsal: bool
 
@@ -60,7 +66,7 @@ class Protocol:
         """Refuse impossible knobs."""
         if self.window_s <= 0:
             raise ValueError(f"protocol.window_s is {self.window_s}: a window needs time")
-        for key in ("lead_in_s", "jitter_s", "warmup_s", "idle_s", "min_ticks"):
+        for key in ("lead_in_s", "jitter_s", "warmup_s", "idle_s", "min_ticks", *_LATENCY):
             if (value := getattr(self, key)) < 0:
                 raise ValueError(f"protocol.{key} is {value}: it cannot be negative")
         for key in ("max_gpu_gap_c", "max_cpu_gap_c"):

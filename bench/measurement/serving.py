@@ -29,12 +29,21 @@ def first_call(
     return served
 
 
-def load_of(workload: Workload, served: nn.Module, batches: Sequence[Batch]) -> Load:
-    """Return the work of an arm: forward passes over batches that lie ready on the device."""
+def load_of(
+    workload: Workload, served: nn.Module, batches: Sequence[Batch], request: Batch
+) -> Load:
+    """Return the work of an arm: forward passes over inputs that lie ready on the device.
+
+    ``request`` is a batch of one.
+    """
 
     def run(passes: int) -> None:
         with torch.inference_mode():
             for index in range(passes):
                 workload.forward(served, batches[index % len(batches)])
 
-    return Load(run, workload.batch_size)
+    def ask() -> None:
+        with torch.inference_mode():
+            workload.forward(served, request)
+
+    return Load(run, workload.batch_size, ask)

@@ -20,14 +20,16 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from bench import machine, statistics
+from bench import machine
 from bench.measurement import Gauge, Span, validity
 from bench.measurement.conditions import Bounds, bounds, violated
+from bench.measurement.latency import latencies
 from bench.measurement.overhead import calibrate
 from bench.measurement.protocol import Protocol
 from bench.measurement.windows import ArmName, Window, per_item
 from bench.readings import Overhead
-from bench.records import Discard
+from bench.records import Discard, Latency
+from bench.statistics.ratios import block_log_ratios, half_width
 
 __all__ = ["ORDERS", "ArmName", "Load", "Outcome", "Session", "Window", "per_item"]
 
@@ -44,10 +46,12 @@ class Load:
     Attributes:
         run: Runs so many forward passes, one batch each, and nothing else.
         batch_items: Samples of one pass.
+        request: Answers one request: a forward pass of a single example.
     """
 
     run: Callable[[int], None]
     batch_items: int
+    request: Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,9 @@ class Outcome:
         warmup: Span of the warm-up, calibrations included.
         windows: All of them, discarded ones too.
         discards: Why blocks were thrown away.
+        latency: Of each arm; empty if the protocol asks for no requests.
+        idle_drift: Relative change of idle power; ``None`` without a counter.
+        baseline_drift: Relative change of the baseline's figure; ``None`` with too few windows.
         invalid: Why the whole session cannot be used, if so.
     """
 
@@ -72,6 +79,9 @@ class Outcome:
     warmup: Span
     windows: tuple[Window, ...]
     discards: tuple[Discard, ...]
+    latency: dict[ArmName, Latency]
+    idle_drift: float | None
+    baseline_drift: float | None
     invalid: str | None
 
 
@@ -116,8 +126,13 @@ class Session:
             windows, discards = self._blocks(draw, limits)
         finally:
             gc.enable()
+        requests = {arm: load.request for arm, load in self.loads.items()}
+        latency = latencies(requests, self.gauge.synchronise, self.protocol)
         idle_after = self._idle()
-        invalid = self._why_invalid(windows, discards, idle_before, idle_after)
+        drifts = (
+            validity.idle_drift(idle_before, idle_after),
+            validity.baseline_drift(windows, self.headline),
+        )
         return Outcome(
             started,
             idle_before,
@@ -126,7 +141,10 @@ class Session:
             warmup,
             tuple(windows),
             tuple(discards),
-            invalid,
+            latency,
+            *drifts,
+            validity.too_many_discards(windows, discards, self.protocol)
+            or validity.too_much_drift(*drifts, self.protocol),
         )
 
     def _idle(self) -> Span:
@@ -215,13 +233,4 @@ class Session:
         baseline, variant = per_item(windows, self.headline)
         if len(baseline) < 2:
             return float("inf")
-        return statistics.half_width(statistics.block_log_ratios(baseline, variant))
-
-    def _why_invalid(
-        self, windows: list[Window], discards: list[Discard], before: Span, after: Span
-    ) -> str | None:
-        return (
-            validity.too_many_discards(windows, discards, self.protocol)
-            or validity.idle_drift(before, after, self.protocol)
-            or validity.session_drift(windows, self.headline, self.protocol)
-        )
+        return half_width(block_log_ratios(baseline, variant))

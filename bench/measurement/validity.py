@@ -28,24 +28,23 @@ def too_many_discards(
     )
 
 
-def idle_drift(before: Span, after: Span, protocol: Protocol) -> str | None:
-    """Say so if idle power moved; of counters only: a model's idle says nothing of the machine."""
-    for one, two in zip(before.readings, after.readings, strict=True):
-        if one.grade not in MEASURED_GRADES or not one.energy_j or not two.energy_j:
-            continue
-        drift = (two.energy_j / after.wall_s) / (one.energy_j / before.wall_s) - 1
-        if abs(drift) > protocol.max_idle_drift:
-            return (
-                f"idle power of {one.component} drifted by {drift:+.1%}, "
-                f"protocol.max_idle_drift={protocol.max_idle_drift:g}"
-            )
-    return None
+def idle_drift(before: Span, after: Span) -> float | None:
+    """Return how far idle power moved, of the component that moved most, as a signed fraction.
+
+    ``None`` without counters: a model's idle says nothing of the machine.
+    """
+    drifts = [
+        (two.energy_j / after.wall_s) / (one.energy_j / before.wall_s) - 1
+        for one, two in zip(before.readings, after.readings, strict=True)
+        if one.grade in MEASURED_GRADES and one.energy_j and two.energy_j
+    ]
+    return max(drifts, key=abs, default=None)
 
 
-def session_drift(
-    windows: Sequence[Window], figure: Callable[[Span], float | None], protocol: Protocol
-) -> str | None:
-    """Say so if the baseline's figure per sample drifted over the session.
+def baseline_drift(
+    windows: Sequence[Window], figure: Callable[[Span], float | None]
+) -> float | None:
+    """Return how far the baseline's figure per sample moved over the session, 0 or more.
 
     Its logarithm is fitted by a parabola over time; the drift is how far the parabola moves
     (methodology 5.5: linear and quadratic drift of ln e_A over the session).
@@ -53,7 +52,9 @@ def session_drift(
     Args:
         windows: Of the session.
         figure: From a span to the figure that leads: joules, else seconds.
-        protocol: The rules.
+
+    Returns:
+        A fraction; ``None`` with fewer than four windows of the baseline, or with one missing.
     """
     kept = [w for w in windows if w.kept and w.arm == "baseline"]
     values = [figure(w.span) for w in kept]
@@ -63,10 +64,16 @@ def session_drift(
     times_s = np.array([w.span.start_ns - kept[0].span.start_ns for w in kept]) / _NS_PER_S
     scaled = times_s / times_s[-1]
     fitted = np.polyval(np.polyfit(scaled, np.log(per_item), 2), scaled)
-    drift = float(np.exp(np.ptp(fitted)) - 1)
-    if drift <= protocol.max_drift:
-        return None
-    return (
-        f"the baseline's figure per sample drifted by {drift:.1%} over the session, "
-        f"protocol.max_drift={protocol.max_drift:g}"
-    )
+    return float(np.expm1(np.ptp(fitted)))
+
+
+def too_much_drift(idle: float | None, baseline: float | None, protocol: Protocol) -> str | None:
+    """Say so if idle power or the baseline drifted further than the protocol allows."""
+    if idle is not None and abs(idle) > protocol.max_idle_drift:
+        return f"idle power drifted by {idle:+.1%}, {protocol.max_idle_drift=:g}"
+    if baseline is not None and baseline > protocol.max_drift:
+        return (
+            f"the baseline's figure per sample drifted by {baseline:.1%} over the session, "
+            f"{protocol.max_drift=:g}"
+        )
+    return None

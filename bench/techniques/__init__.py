@@ -1,4 +1,7 @@
-"""What is done to a model, as three hooks that are each the identity by default.
+"""What is done to a model, as hooks that are each the identity by default.
+
+    prepare -> train under objective (examples, after_step) -> convert      making it
+    pack -> save | build -> restore -> unpack -> load -> deploy             serving it
 
 The technique that changes nothing *is* the baseline. A technique is a frozen dataclass: its fields
 are the knobs, ``__post_init__`` states their range, the docstring cites the paper. One file here
@@ -9,14 +12,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
-from bench.workloads import Batch, Workload
+from bench.workloads import Batch, Examples, Workload
 
 Loss = Callable[[nn.Module, Batch], tuple[Tensor, Tensor]]
 """From a model and a batch to the scalar loss and the outputs."""
+
+
+SHAPE = "shape."
+"""Prefix of saved shapes: of weights that a stage has turned into something else, by their name."""
+
+
+def shape_of(tensors: Mapping[str, Tensor], name: str) -> torch.Size | None:
+    """Return the shape that a weight had before it was turned into something else, if saved."""
+    if name in tensors:
+        return tensors[name].shape
+    shape = tensors.get(SHAPE + name)
+    return None if shape is None else torch.Size(shape.tolist())
 
 
 class TechniqueError(RuntimeError):
@@ -39,6 +55,23 @@ class Setting:
 
 
 @dataclass(frozen=True)
+class Terms:
+    """What a pair is to be made and served under, known before anything is trained.
+
+    Attributes:
+        workload: Of the pair.
+        training: The baseline's recipe, as configured.
+        mode: ``eager`` or ``compile``: how both arms are served.
+        device: Where.
+    """
+
+    workload: Workload
+    training: Mapping[str, Any]
+    mode: str
+    device: torch.device
+
+
+@dataclass(frozen=True)
 class Technique:
     """The baseline against itself: an A/A pair, whose interval is the noise floor of the host.
 
@@ -47,6 +80,17 @@ class Technique:
     """
 
     name: str
+
+    ends_chain: ClassVar[str] = ""
+    """Why no other stage can follow this one; empty if one can."""
+    begins_chain: ClassVar[str] = ""
+    """Why no other stage can come before this one; empty if one can."""
+    undone_by_training: ClassVar[str] = ""
+    """Why no later stage may train; empty if one may."""
+    shrinks: ClassVar[bool] = True
+    """Whether it promises a smaller artefact; one that promises and does not is not measured."""
+    kernels: ClassVar[tuple[str, ...]] = ()
+    """Of these parts of kernels' names one must be seen when serving; empty promises none."""
 
     @property
     def label(self) -> str:
@@ -59,24 +103,57 @@ class Technique:
         return () if type(self) is Technique else (self,)
 
     @property
+    def sparsity(self) -> str:
+        """Kind of the zeros that this stage makes on purpose, such as ``unstructured``."""
+        return "none"
+
+    @property
     def recipe(self) -> Mapping[str, Any] | None:
         """What this stage changes in the training recipe; ``None`` if it trains nothing."""
         return None
+
+    def require(self, terms: Terms) -> None:
+        """Refuse what this technique cannot do, before anything is trained.
+
+        Raises:
+            TechniqueError: The message names the key and the way out.
+        """
 
     def prepare(self, model: nn.Module, setting: Setting) -> nn.Module:
         """Return the model to train: pruned, with adapters, a smaller student, ..."""
         return model
 
+    def examples(self, examples: Examples, setting: Setting) -> Examples:
+        """Return the examples to train on, with what the objective wants beside them."""
+        return examples
+
     def objective(self, loss: Loss, setting: Setting) -> Loss:
-        """Return the loss to train under, given the task's own."""
+        """Return the loss to train under, given the task's own; a module is trained, too."""
         return loss
+
+    def after_step(self, model: nn.Module, done: float) -> None:
+        """Change the model in training; ``done`` in (0, 1] is the fraction of steps behind it."""
 
     def convert(self, model: nn.Module, setting: Setting) -> nn.Module:
         """Return the model to serve: quantized, cast, merged, ..."""
         return model
 
-    def restore(self, model: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
+    def pack(self, model: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the plain tensors to save, given those of the model's state."""
+        return tensors
+
+    def restore(
+        self, model: nn.Module, tensors: Mapping[str, Tensor], workload: Workload
+    ) -> nn.Module:
         """Return a freshly built model shaped so that the saved ``tensors`` fit into it."""
+        return model
+
+    def unpack(self, model: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the state to load into the restored model, given the saved tensors."""
+        return tensors
+
+    def deploy(self, model: nn.Module) -> nn.Module:
+        """Return the loaded model laid out as it is served: a memory format, say."""
         return model
 
 
@@ -91,14 +168,34 @@ class Chain(Technique):
     steps: Mapping[str, Technique]
 
     def __post_init__(self) -> None:
-        """Refuse a chain of nothing."""
+        """Refuse a chain of nothing, and an order that cannot work."""
         if not self.stages:
             raise ValueError("technique.steps is empty: a chain needs at least one technique")
+        for index, stage in enumerate(self.stages):
+            before, after = self.stages[:index], self.stages[index + 1 :]
+            # Stages of one technique, as those of iterative pruning, know their own order.
+            foreign = [s for s in before if s.name != stage.name]
+            if foreign and stage.begins_chain:
+                raise ValueError(
+                    f"technique.steps: {stage.name} comes after {foreign[-1].name}, but "
+                    f"{stage.begins_chain}; put it first"
+                )
+            if after and stage.ends_chain:
+                raise ValueError(
+                    f"technique.steps: {after[0].name} comes after {stage.name}, but "
+                    f"{stage.ends_chain}; put it last"
+                )
+            trains = [s.name for s in after if s.recipe is not None and s.name != stage.name]
+            if trains and stage.undone_by_training:
+                raise ValueError(
+                    f"technique.steps: {trains[0]} trains after {stage.name}, but "
+                    f"{stage.undone_by_training}; put {stage.name} behind it"
+                )
 
     @property
     def label(self) -> str:
         """Labels of the steps, joined."""
-        return " + ".join(stage.label for stage in self.stages)
+        return " + ".join(step.label for step in self.steps.values() if step.stages)
 
     @property
     def stages(self) -> tuple[Technique, ...]:

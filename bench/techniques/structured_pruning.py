@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
 import torch_pruning as tp
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
-from bench.techniques import Setting, Technique, TechniqueError
-from bench.workloads import Batch
+from bench.techniques import Setting, Technique, TechniqueError, shape_of
+from bench.workloads import Batch, Workload
 
 IMPORTANCE = {
-    "magnitude": lambda: tp.importance.GroupMagnitudeImportance(p=2),
+    "magnitude": lambda: tp.importance.GroupMagnitudeImportance(p=2, group_reduction="first"),
+    "group_norm": lambda: tp.importance.GroupMagnitudeImportance(p=2, group_reduction="mean"),
     "bn_scale": tp.importance.BNScaleImportance,
     "taylor": tp.importance.GroupTaylorImportance,
     "random": tp.importance.RandomImportance,
 }
+
+
+_RATIO_STEP = 0.005
 
 
 @dataclass(frozen=True)
@@ -32,29 +38,50 @@ class StructuredPruning(Technique):
 
     Attributes:
         ratio: Fraction of the channels removed, in (0, 1). Multiply-accumulates fall to about
-            ``(1 - ratio) ** 2``.
-        importance: ``magnitude`` (L2 norm of the group), ``bn_scale`` (its normalisation scale),
-            ``taylor`` (first-order change of the loss on one training batch), ``random`` (a
-            control).
+            ``(1 - ratio) ** 2``. ``None`` finds the fraction that meets ``macs``.
+        macs: Fraction of the multiply-accumulates that may remain, in (0, 1); ``None`` where
+            ``ratio`` is given.
+        importance: ``magnitude`` (L2 norm of a channel's own kernel), ``group_norm`` (mean over all
+            kernels that go with it), ``bn_scale`` (its normalisation scale), ``taylor``
+            (first-order change of the loss on one training batch), ``random`` (a control).
         scope: ``layer`` removes the fraction in every layer, ``global`` wherever it matters least.
+        iterations: Rounds of pruning, each followed by its share of the fine-tuning; 1 prunes at
+            once.
         round_to: Channels that remain are a multiple of this, since kernels like whole vectors.
         epochs: Passes of fine-tuning afterwards, charged to the technique; 0 for none.
         learning_rate: Peak of the fine-tuning, below the baseline's.
     """
 
-    ratio: float
-    importance: Literal["magnitude", "bn_scale", "taylor", "random"]
+    ratio: float | None
+    macs: float | None
+    importance: Literal["magnitude", "group_norm", "bn_scale", "taylor", "random"]
     scope: Literal["layer", "global"]
+    iterations: int
     round_to: int
     epochs: float
     learning_rate: float
 
     def __post_init__(self) -> None:
         """Refuse impossible knobs."""
-        if not 0 < self.ratio < 1:
+        if (self.ratio is None) == (self.macs is None):
+            raise ValueError(
+                f"technique.ratio={self.ratio} and technique.macs={self.macs}: one of them says "
+                f"how much to prune, the other is null"
+            )
+        if self.ratio is not None and not 0 < self.ratio < 1:
             raise ValueError(
                 f"technique.ratio must be in (0, 1), got {self.ratio}: it is the fraction of "
                 f"channels removed, so 50 % is 0.5 and 1.0 would leave no model"
+            )
+        if self.macs is not None and not 0 < self.macs < 1:
+            raise ValueError(
+                f"technique.macs must be in (0, 1), got {self.macs}: it is the fraction of "
+                f"multiply-accumulates that may remain"
+            )
+        if self.iterations < 1 or (self.iterations > 1 and self.ratio is None):
+            raise ValueError(
+                f"technique.iterations is {self.iterations}: at least 1, and more only with "
+                f"technique.ratio"
             )
         if self.importance not in IMPORTANCE:
             raise ValueError(
@@ -70,8 +97,18 @@ class StructuredPruning(Technique):
 
     @property
     def label(self) -> str:
-        """Name and ratio."""
-        return f"{self.name} {self.ratio:g}"
+        """Name and how much is removed."""
+        amount = f"{self.ratio:g}" if self.ratio is not None else f"to {self.macs:g} MACs"
+        return f"{self.name} {amount}"
+
+    @property
+    def stages(self) -> tuple[Technique, ...]:
+        """One stage a round, each removing the same share of what is left."""
+        if self.iterations == 1 or self.ratio is None:
+            return (self,)
+        share = 1 - (1 - self.ratio) ** (1 / self.iterations)
+        epochs = self.epochs / self.iterations
+        return (replace(self, ratio=share, epochs=epochs, iterations=1),) * self.iterations
 
     @property
     def recipe(self) -> Mapping[str, Any] | None:
@@ -86,9 +123,38 @@ class StructuredPruning(Technique):
         Raises:
             TechniqueError: Nothing could be removed, as in a network narrower than ``round_to``.
         """
+        before = _parameters(model)
+        if self.ratio is not None:
+            pruned = self._without(model, setting, self.ratio)
+        else:
+            pruned = self._down_to(model, setting, self.macs or 1.0)
+        if _parameters(pruned) == before:
+            raise TechniqueError(
+                f"technique.ratio={self.ratio} removed no channel: with technique.round_to="
+                f"{self.round_to} every layer stays as it is"
+            )
+        return pruned
+
+    def _down_to(self, model: nn.Module, setting: Setting, left: float) -> nn.Module:
+        """Return the model pruned by the smallest ratio that leaves so few operations."""
+        batch = _first_examples(setting, count=1)
+        most = left * _macs(model, setting, batch)
+        low, high = 0.0, 0.99
+        while high - low > _RATIO_STEP:
+            ratio = (low + high) / 2
+            tried = self._without(copy.deepcopy(model), setting, ratio)
+            low, high = (low, ratio) if _macs(tried, setting, batch) <= most else (ratio, high)
+        pruned = self._without(model, setting, high)
+        if _macs(pruned, setting, batch) > most:
+            raise TechniqueError(
+                f"technique.macs={self.macs} cannot be reached: with technique.round_to="
+                f"{self.round_to} a narrower network is not left"
+            )
+        return pruned
+
+    def _without(self, model: nn.Module, setting: Setting, ratio: float) -> nn.Module:
         torch.manual_seed(setting.seed)
         batch = _first_examples(setting, count=2 if self.importance != "taylor" else 64)
-        before = sum(p.numel() for p in model.parameters())
         # Tracing needs gradients; Taylor needs their values.
         model.requires_grad_(True).eval()
         if self.importance == "taylor":
@@ -101,25 +167,22 @@ class StructuredPruning(Technique):
             forward_fn=lambda m, b: setting.workload.forward(m, b),
             importance=IMPORTANCE[self.importance](),
             global_pruning=self.scope == "global",
-            pruning_ratio=self.ratio,
+            pruning_ratio=ratio,
             ignored_layers=[_last_linear(model)],
             round_to=self.round_to,
         )
         pruner.step()
         model.zero_grad(set_to_none=True)
-        if sum(p.numel() for p in model.parameters()) == before:
-            raise TechniqueError(
-                f"technique.ratio={self.ratio} removed no channel: with technique.round_to="
-                f"{self.round_to} every layer stays as it is"
-            )
         return model
 
-    def restore(self, model: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
+    def restore(
+        self, model: nn.Module, tensors: Mapping[str, Tensor], workload: Workload
+    ) -> nn.Module:
         """Return the model with every layer as wide as its saved weight."""
         for name, module in model.named_modules():
-            weight = tensors.get(f"{name}.weight")
-            if weight is not None:
-                _resize(module, weight)
+            shape = shape_of(tensors, f"{name}.weight")
+            if shape is not None:
+                _resize(module, shape)
         return model
 
 
@@ -129,23 +192,33 @@ def _first_examples(setting: Setting, count: int) -> Batch:
     return {name: value.to(device) for name, value in batch.items()}
 
 
+def _parameters(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _macs(model: nn.Module, setting: Setting, batch: Batch) -> int:
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        setting.workload.forward(model, batch)
+    return int(counter.get_total_flops()) // 2
+
+
 def _last_linear(model: nn.Module) -> nn.Module:
     return [m for m in model.modules() if isinstance(m, nn.Linear)][-1]
 
 
-def _resize(module: nn.Module, weight: Tensor) -> None:
-    """Give a layer the widths of ``weight``; its values are loaded afterwards."""
+def _resize(module: nn.Module, shape: torch.Size) -> None:
+    """Give a layer the widths of a weight; its values are loaded afterwards."""
     if isinstance(module, nn.Conv2d):
         if module.groups == module.out_channels > 1:  # depthwise: one group a channel
-            module.groups = weight.shape[0]
-        module.out_channels = weight.shape[0]
-        module.in_channels = weight.shape[1] * module.groups
+            module.groups = shape[0]
+        module.out_channels = shape[0]
+        module.in_channels = shape[1] * module.groups
     elif isinstance(module, nn.Linear):
-        module.out_features, module.in_features = weight.shape
+        module.out_features, module.in_features = shape
     elif isinstance(module, nn.BatchNorm2d):
-        module.num_features = weight.shape[0]
+        module.num_features = shape[0]
         for buffer in ("running_mean", "running_var"):
-            setattr(module, buffer, torch.empty(weight.shape[0]))
-    for name, shape in (("weight", weight.shape), ("bias", weight.shape[:1])):
+            setattr(module, buffer, torch.empty(shape[0]))
+    for name, wanted in (("weight", shape), ("bias", shape[:1])):
         if getattr(module, name, None) is not None:
-            setattr(module, name, nn.Parameter(torch.empty(shape)))
+            setattr(module, name, nn.Parameter(torch.empty(wanted)))

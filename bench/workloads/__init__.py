@@ -72,8 +72,29 @@ class Workload(abc.ABC):
         """Return the training split, augmented; batches carry ``labels``."""
 
     @abc.abstractmethod
+    def plain_train_examples(self) -> Examples:
+        """Return the training split as it is, for calibration and validation."""
+
+    @property
+    def augments(self) -> bool:
+        """Whether ``train_examples`` differs from epoch to epoch."""
+        return False
+
+    @abc.abstractmethod
     def test_examples(self) -> Examples:
         """Return the held-out split, never augmented and never trained on."""
+
+    def student(self, name: str, seed: int) -> nn.Module:
+        """Return another model for the same data, with initial weights.
+
+        Args:
+            name: Of an architecture or a checkpoint, as this workload knows them.
+            seed: Of random weights.
+
+        Raises:
+            WorkloadError: It has no such model.
+        """
+        raise WorkloadError(f"technique.student={name}: {self.name} knows no other models")
 
     @abc.abstractmethod
     def forward(self, model: nn.Module, batch: Batch) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from bench.workloads import Batch, Examples, Workload, WorkloadError
-from bench.workloads.vision import images
+from bench.workloads.vision import images, resnet
 from bench.workloads.vision.images import Augment, Split
 
 
@@ -93,8 +93,8 @@ class Vision(Workload):
                     f"workload.stem=cifar is for ResNets: workload.architecture="
                     f"{self.architecture} keeps workload.stem=imagenet"
                 )
-            model.conv1 = nn.Conv2d(3, model.conv1.out_channels, 3, padding=1, bias=False)
-            model.maxpool = nn.Identity()
+            model = resnet.cifar_stem(model)
+        model = resnet.with_own_activations(model)
         if self.weights is not None:
             _load_weights(model, self.architecture, self.weights)
         return model
@@ -102,6 +102,19 @@ class Vision(Workload):
     def train_examples(self) -> Examples:
         """Return the training split, augmented."""
         return self._examples("train", self.augment)
+
+    def plain_train_examples(self) -> Examples:
+        """Return the training split, neither augmented nor, from files, decoded at once."""
+        return self._examples("train", "none")
+
+    @property
+    def augments(self) -> bool:
+        """Whether images are moved, mirrored or cropped."""
+        return self.augment != "none"
+
+    def student(self, name: str, seed: int) -> nn.Module:
+        """Return another architecture, with the same stem and classes and random weights."""
+        return replace(self, architecture=name, weights=None).build(seed)
 
     def test_examples(self) -> Examples:
         """Return the held-out split."""
@@ -185,8 +198,8 @@ class Digits(Vision):
 
 def _architecture(name: str, classes: int) -> Any:
     if name == "resnet10":
-        resnet = torchvision.models.resnet
-        return resnet.ResNet(resnet.BasicBlock, [1, 1, 1, 1], num_classes=classes)
+        published = torchvision.models.resnet
+        return published.ResNet(published.BasicBlock, [1, 1, 1, 1], num_classes=classes)
     known = torchvision.models.list_models(module=torchvision.models)
     if name not in known:
         raise WorkloadError(

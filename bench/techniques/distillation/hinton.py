@@ -1,0 +1,200 @@
+"""A student taught by the baseline's answers, and on request by its features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench.techniques import Loss, Setting, TechniqueError
+from bench.techniques.distillation.small import SmallModel
+from bench.workloads import Batch, Examples
+
+TEACHER = "teacher_outputs"
+"""Name under which kept answers of the teacher stand in a batch."""
+
+_BATCH = 128
+
+
+@dataclass(frozen=True)
+class Distillation(SmallModel):
+    """Hinton's loss: the teacher's softened answers beside the labels.
+
+    ``alpha * T**2 * KL(teacher / T, student / T) + (1 - alpha) * task loss``, and ``hint_weight``
+    times the mean squared distance of features through a learned projection. The teacher is the
+    pair's baseline; its forward passes are charged to the technique, once per example where the
+    training split is not augmented and its answers can be kept. Sources: Hinton et al. (2015),
+    arXiv:1503.02531, section 2; hints: Romero et al. (2015), FitNets, arXiv:1412.6550, section 2.2.
+
+    Attributes:
+        temperature: ``T``, at least 1; softens both distributions.
+        alpha: Share of the teacher, in (0, 1]; 1 ignores the labels.
+        hints: Layers of the student whose features should match a layer of the teacher, by name;
+            empty for none.
+        hint_weight: Weight of that match, 0 or more.
+    """
+
+    temperature: float
+    alpha: float
+    hints: Mapping[str, str]
+    hint_weight: float
+
+    def __post_init__(self) -> None:
+        """Refuse impossible knobs."""
+        super().__post_init__()
+        if self.temperature < 1:
+            raise ValueError(f"technique.temperature is {self.temperature}: at least 1")
+        if not 0 < self.alpha <= 1:
+            raise ValueError(
+                f"technique.alpha must be in (0, 1], got {self.alpha}: it is the teacher's share "
+                f"of the loss; technique=small_model trains without a teacher"
+            )
+        if self.hint_weight < 0 or (self.hints and not self.hint_weight):
+            raise ValueError(
+                f"technique.hint_weight is {self.hint_weight}: above 0 for technique.hints to count"
+            )
+
+    def examples(self, examples: Examples, setting: Setting) -> Examples:
+        """Return the examples with the teacher's answers, if those stay the same."""
+        if setting.workload.augments or self.hints:
+            return examples
+        return _Taught(examples, _answers(examples, setting))
+
+    def objective(self, loss: Loss, setting: Setting) -> Loss:
+        """Return Hinton's loss, with projections of features to train where hints are given."""
+        return _Lesson(self, loss, setting)
+
+
+@dataclass(frozen=True)
+class _Taught:
+    """Examples with the teacher's answers beside them."""
+
+    examples: Examples
+    answers: Tensor
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        return {**self.examples.__getitems__(indices), TEACHER: self.answers[list(indices)]}
+
+
+def _answers(examples: Examples, setting: Setting) -> Tensor:
+    device = next(setting.baseline.parameters()).device
+    found = []
+    with torch.inference_mode():
+        for start in range(0, len(examples), _BATCH):
+            indices = range(start, min(start + _BATCH, len(examples)))
+            batch = {k: v.to(device) for k, v in examples.__getitems__(indices).items()}
+            found.append(setting.workload.forward(setting.baseline, batch).cpu())
+    return torch.cat(found).clone()
+
+
+class _Lesson(nn.Module):
+    """The loss as a module, since its projections are trained with the student."""
+
+    def __init__(self, technique: Distillation, task: Loss, setting: Setting) -> None:
+        super().__init__()
+        self.technique = technique
+        self.task = task
+        self.workload = setting.workload
+        self.teacher = (setting.baseline,)  # in a tuple: not a part of this module, never trained
+        self.projections = _projections(technique, setting)
+
+    def forward(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return loss and the student's outputs."""
+        technique = self.technique
+        with _features(model, technique.hints.keys()) as shown:
+            loss, outputs = self.task(model, batch)
+        taught, features = self._teach(batch)
+        temperature = technique.temperature
+        soft = F.kl_div(
+            F.log_softmax(outputs.float() / temperature, dim=1),
+            F.log_softmax(taught.float() / temperature, dim=1),
+            reduction="batchmean",
+            log_target=True,
+        )
+        loss = technique.alpha * temperature**2 * soft + (1 - technique.alpha) * loss
+        for projection, (of_student, of_teacher) in zip(
+            self.projections, technique.hints.items(), strict=True
+        ):
+            gap = F.mse_loss(projection(shown[of_student]).float(), features[of_teacher].float())
+            loss = loss + technique.hint_weight * gap
+        return loss, outputs
+
+    def _teach(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        if TEACHER in batch:
+            return batch[TEACHER], {}
+        (teacher,) = self.teacher
+        with torch.no_grad(), _features(teacher, self.technique.hints.values()) as shown:
+            return self.workload.forward(teacher, batch), shown
+
+
+@contextmanager
+def _features(model: nn.Module, names: Iterable[str]) -> Iterator[dict[str, Tensor]]:
+    """Give the outputs of layers, by name, of whatever runs inside the block."""
+    shown: dict[str, Tensor] = {}
+
+    def keep(name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, inputs: object, output: Tensor) -> None:
+            shown[name] = output
+
+        return hook
+
+    hooks = [model.get_submodule(n).register_forward_hook(keep(n)) for n in names]
+    try:
+        yield shown
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _projections(technique: Distillation, setting: Setting) -> nn.ModuleList:
+    """Return, from each feature of the student to one of the teacher, a layer to learn.
+
+    Raises:
+        TechniqueError: There is no such layer, or the features differ in more than channels.
+    """
+    student = setting.workload.student(technique.student, setting.seed)
+    device = next(setting.baseline.parameters()).device
+    batch = setting.workload.plain_train_examples().__getitems__(range(2))
+    found = []
+    shapes = [
+        _shapes(model.to(device).eval(), names, batch, setting)
+        for model, names in (
+            (student, list(technique.hints)),
+            (setting.baseline, list(technique.hints.values())),
+        )
+    ]
+    for (mine, theirs), (small, large) in zip(technique.hints.items(), zip(*shapes, strict=True)):  # noqa: B905
+        if small[2:] != large[2:] or len(small) != len(large):
+            raise TechniqueError(
+                f"technique.hints: {mine} of {technique.student} is {tuple(small)}, {theirs} of "
+                f"the baseline {tuple(large)}: only the number of channels may differ"
+            )
+        images = len(small) == 4
+        found.append(
+            nn.Conv2d(small[1], large[1], 1, bias=False)
+            if images
+            else nn.Linear(small[-1], large[-1], bias=False)
+        )
+    return nn.ModuleList(found).to(device)
+
+
+def _shapes(
+    model: nn.Module, names: Sequence[str], batch: Batch, setting: Setting
+) -> list[torch.Size]:
+    device = next(model.parameters()).device
+    known = dict(model.named_modules())
+    if unknown := [name for name in names if name not in known]:
+        raise TechniqueError(
+            f"technique.hints: there is no layer {', '.join(unknown)}; layers are "
+            f"{', '.join(name for name, _ in model.named_children())} and what is inside them"
+        )
+    with torch.no_grad(), _features(model, names) as shown:
+        setting.workload.forward(model, {k: v.to(device) for k, v in batch.items()})
+    return [shown[name].shape for name in names]

@@ -1,0 +1,58 @@
+"""A smaller model trained as the baseline was: what distillation has to beat."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from bench.techniques import Setting, Technique
+from bench.workloads import Workload
+
+
+@dataclass(frozen=True)
+class SmallModel(Technique):
+    """Another, smaller model of the workload, from its initial weights.
+
+    Attributes:
+        student: Its name, as the workload knows models (``workload.architecture`` for vision).
+        epochs: Passes over the training split, charged to the technique; ``None`` takes as many
+            as the baseline.
+        learning_rate: Peak; ``None`` takes the baseline's.
+    """
+
+    student: str
+    epochs: float | None
+    learning_rate: float | None
+
+    begins_chain: ClassVar[str] = "it starts from a model of its own, so that work would be lost"
+
+    def __post_init__(self) -> None:
+        """Refuse impossible knobs."""
+        for key in ("epochs", "learning_rate"):
+            if (value := getattr(self, key)) is not None and value <= 0:
+                raise ValueError(f"technique.{key} is {value}: above 0, or null for the baseline's")
+
+    @property
+    def label(self) -> str:
+        """Name and student."""
+        return f"{self.name} {self.student}"
+
+    @property
+    def recipe(self) -> Mapping[str, Any]:
+        """The baseline's, where nothing else is said."""
+        asked = {"epochs": self.epochs, "learning_rate": self.learning_rate}
+        return {key: value for key, value in asked.items() if value is not None}
+
+    def prepare(self, model: nn.Module, setting: Setting) -> nn.Module:
+        """Return the student with its initial weights."""
+        device = next(setting.baseline.parameters()).device
+        return setting.workload.student(self.student, setting.seed).to(device)
+
+    def restore(
+        self, model: nn.Module, tensors: Mapping[str, Tensor], workload: Workload
+    ) -> nn.Module:
+        """Return the student."""
+        return workload.student(self.student, seed=0)

@@ -1,0 +1,126 @@
+"""Linear layers in 8, 4 or floating 8 bits, through torchao."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torchao.quantization import (
+    Float8DynamicActivationFloat8WeightConfig,
+    Int4WeightOnlyConfig,
+    Int8DynamicActivationInt8WeightConfig,
+    Int8WeightOnlyConfig,
+    quantize_,
+)
+
+from bench.techniques import SHAPE, Setting, Technique, TechniqueError, Terms
+from bench.workloads import Workload
+
+SCHEMES: dict[str, Any] = {
+    "int8_weight_only": Int8WeightOnlyConfig,
+    "int8_dynamic": Int8DynamicActivationInt8WeightConfig,
+    "int4_weight_only": Int4WeightOnlyConfig,
+    "float8_dynamic": Float8DynamicActivationFloat8WeightConfig,
+}
+CAPABILITY = {"int4_weight_only": (8, 0), "float8_dynamic": (8, 9)}
+"""Least compute capability of an NVIDIA GPU; whoever is not named here runs on CPUs, too."""
+
+LEAST_SHARE = 0.5
+"""Share of the parameters in linear layers below which there is nothing worth quantizing."""
+
+
+@dataclass(frozen=True)
+class Quantized(Technique):
+    """Weights of linear layers in few bits; convolutions and embeddings stay as they are.
+
+    ``int8_dynamic`` also rounds activations, with scales found anew at every call. Source: torchao
+    (``quantize_``); Dettmers et al. (2022), arXiv:2208.07339, for dynamic activations.
+
+    Attributes:
+        scheme: ``int8_weight_only``, ``int8_dynamic``, ``int4_weight_only`` (GPUs from compute
+            capability 8.0 on) or ``float8_dynamic`` (from 8.9 on).
+    """
+
+    scheme: Literal["int8_weight_only", "int8_dynamic", "int4_weight_only", "float8_dynamic"]
+
+    ends_chain: ClassVar[str] = "its packed weights are neither trained nor pruned"
+
+    def __post_init__(self) -> None:
+        """Refuse impossible knobs."""
+        if self.scheme not in SCHEMES:
+            raise ValueError(f"technique.scheme is {self.scheme!r}: one of {', '.join(SCHEMES)}")
+
+    def require(self, terms: Terms) -> None:
+        """Refuse models of convolutions, and hardware without such kernels."""
+        least = CAPABILITY.get(self.scheme)
+        if least is not None:
+            _require_gpu(self.scheme, least, terms.device)
+        model = terms.workload.build(seed=0)
+        linear = sum(m.weight.numel() for m in model.modules() if isinstance(m, nn.Linear))
+        share = linear / sum(p.numel() for p in model.parameters())
+        if share < LEAST_SHARE:
+            raise TechniqueError(
+                f"technique.scheme={self.scheme} quantizes linear layers, which hold {share:.0%} "
+                f"of the parameters of {terms.workload.name}: technique=int8_static takes "
+                f"convolutions, too"
+            )
+
+    def convert(self, model: nn.Module, setting: Setting) -> nn.Module:
+        """Return the model with packed weights."""
+        quantize_(model, SCHEMES[self.scheme]())
+        return model
+
+    def pack(self, model: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return packed weights as the plain tensors inside them, and their shapes."""
+        plain: dict[str, Tensor] = {}
+        for name, tensor in tensors.items():
+            parts = _parts(tensor)
+            if parts is None:
+                plain[name] = tensor
+                continue
+            plain[SHAPE + name] = torch.tensor(tensor.shape)
+            plain |= {f"{name}.{part}": getattr(tensor, part) for part in parts}
+        return plain
+
+    def restore(
+        self, model: nn.Module, tensors: Mapping[str, Tensor], workload: Workload
+    ) -> nn.Module:
+        """Return a fresh model with packed weights."""
+        quantize_(model, SCHEMES[self.scheme]())
+        return model
+
+    def unpack(self, model: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return weights packed again out of the plain tensors inside them."""
+        state = {}
+        for name, fresh in model.state_dict().items():
+            parts = _parts(fresh)
+            if parts is None:
+                state[name] = tensors[name]
+                continue
+            _, context = fresh.__tensor_flatten__()
+            inner = {part: tensors[f"{name}.{part}"] for part in parts}
+            state[name] = type(fresh).__tensor_unflatten__(
+                inner, context, fresh.shape, fresh.stride()
+            )
+        return state
+
+
+def _parts(tensor: Tensor) -> list[str] | None:
+    """Return the names of the plain tensors inside a packed one; ``None`` for a plain one."""
+    if type(tensor.data) is Tensor or not hasattr(tensor, "__tensor_flatten__"):
+        return None
+    names, _ = tensor.__tensor_flatten__()
+    return list(names)
+
+
+def _require_gpu(scheme: str, least: tuple[int, int], device: torch.device) -> None:
+    have = torch.cuda.get_device_capability() if device.type == "cuda" else None
+    if have is None or have < least:
+        found = "there is none" if have is None else f"this one has {have[0]}.{have[1]}"
+        raise TechniqueError(
+            f"technique.scheme={scheme} needs an NVIDIA GPU of compute capability {least[0]}."
+            f"{least[1]} or more, and {found}; technique=int8_dynamic runs on CPUs"
+        )

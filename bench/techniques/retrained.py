@@ -1,0 +1,58 @@
+"""The same model trained anew under another recipe: training joules against training joules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import nn
+
+from bench.techniques import Setting, Technique, TechniqueError, Terms
+
+
+@dataclass(frozen=True)
+class Retrained(Technique):
+    """The baseline's architecture from its initial weights, with some knobs of training changed.
+
+    What it costs stands beside what the baseline cost; served, both are the same size. For mixed
+    precision (Micikevicius et al. 2018, arXiv:1710.03740), gradient accumulation, gradient
+    checkpointing (Chen et al. 2016, arXiv:1604.06174), and stopping at a target accuracy.
+
+    Attributes:
+        changes: Knobs of ``training`` and their values.
+    """
+
+    changes: Mapping[str, Any]
+
+    begins_chain: ClassVar[str] = "it trains from initial weights, so that work would be lost"
+    shrinks: ClassVar[bool] = False
+
+    @property
+    def label(self) -> str:
+        """Name and what is changed."""
+        return f"{self.name} ({', '.join(f'{k} {v}' for k, v in self.changes.items())})"
+
+    @property
+    def recipe(self) -> Mapping[str, Any]:
+        """The baseline's with the changes."""
+        return self.changes
+
+    def require(self, terms: Terms) -> None:
+        """Refuse changes that are none."""
+        if unknown := sorted(set(self.changes) - set(terms.training)):
+            raise TechniqueError(
+                f"technique.changes.{unknown[0]}: training has no such knob; it has "
+                f"{', '.join(key for key in terms.training if key != '_target_')}"
+            )
+        if all(terms.training[key] == value for key, value in self.changes.items()):
+            same = ", ".join(f"training.{key}={value}" for key, value in self.changes.items())
+            raise TechniqueError(
+                f"technique={self.name} changes nothing: the baseline has {same} already; give the "
+                f"baseline another, such as training.precision=fp32"
+            )
+
+    def prepare(self, model: nn.Module, setting: Setting) -> nn.Module:
+        """Return the model with its initial weights."""
+        device = next(setting.baseline.parameters()).device
+        return setting.workload.build(setting.seed).to(device)
