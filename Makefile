@@ -6,7 +6,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: help bench test test-slow check report doctor overhead lock impact-tracker clean
+.PHONY: help bench test test-slow check report paper validate doctor overhead lock impact-tracker clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -29,6 +29,20 @@ report: $(READY) ## rebuild the tables from the records
 
 doctor: $(READY) ## say what this host can measure
 	@$(RUN) -m bench.doctor
+
+LATEX := pdflatex -interaction=nonstopmode -halt-on-error main.tex
+paper: $(READY) ## report.pdf of the records, and main.pdf where there is LaTeX (paper/README.md)
+	@$(RUN) -m bench.report --pdf --quiet
+	@if command -v pdflatex >/dev/null && command -v bibtex >/dev/null; then \
+		cd paper && { $(LATEX) && bibtex main && $(LATEX) && $(LATEX); } >main.out.txt \
+		|| { tail -n 20 main.out.txt; exit 1; }; \
+	else \
+		echo "no pdflatex and bibtex: paper/main.pdf was not built; paper/README.md names the packages"; \
+	fi
+	@ls paper/*.pdf
+
+validate: $(READY) ## check the records as a reviewer would
+	@$(RUN) -m bench.validate
 
 overhead: $(READY) ## cost of the harness against bare loops, as ratios
 	@$(RUN) -m benchmarks.overhead

@@ -57,6 +57,7 @@ def test_a_pair_leaves_one_whole_record(
         "predictions.parquet",
         "record.json",
         "trace.parquet",
+        "training.parquet",
         "windows.parquet",
     ]
 

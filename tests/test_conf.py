@@ -38,8 +38,9 @@ def test_every_choice_builds_what_it_names(group: str, option: str) -> None:
             callable(getattr(m, method)) for m in meters for method in ("open", "read", "close")
         )
     elif group != "training":
-        plain = option.replace("structured_pruning_bf16", "structured_pruning+bf16")
-        assert built.name == plain
+        steps = getattr(built, "steps", None)  # a chain is named after its steps
+        assert built.name == ("+".join(steps) if steps else option)
+        assert built.name.replace("+", "_") == option
 
 
 @pytest.mark.parametrize("option", options("experiment"))

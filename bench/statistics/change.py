@@ -14,9 +14,7 @@ from bench.statistics.pooling import LEAST_RANDOM, Pooled, pool
 from bench.statistics.quality import PairedDifference, seeds_difference
 
 
-def quotient(
-    before: Sequence[Pooled], after: Sequence[Pooled], confidence: float = 0.95
-) -> Pooled:
+def quotient(before: Sequence[Pooled], after: Sequence[Pooled], confidence: float = 0.95) -> Pooled:
     """Return the ratios after over the ratios before, as a geometric mean over matched seeds.
 
     One or two seeds leave the error of their blocks, which add up: the interval speaks of these
@@ -63,9 +61,9 @@ def difference_of_differences(
     """Return the differences after minus the differences before, as a mean over matched seeds.
 
     One or two seeds keep the shape of their own 95 % intervals, which are not symmetric: their
-    distances to either side add up in squares, as if the two were independent. Both sides answer
-    the same test examples, which makes them more alike than that, so the interval errs on the wide
-    side. Three or more are a sample: Student's t on what each has become.
+    distances to either side add up in squares, as if the two were independent. Both answer the
+    same test examples, which makes them more alike than that: the interval errs on the wide side.
+    Three or more are a sample: Student's t on what each has become.
 
     Args:
         before: One difference per seed, at least one.
@@ -88,4 +86,6 @@ def difference_of_differences(
 
 def _require_matched(before: Sequence[object], after: Sequence[object]) -> None:
     if not before or len(before) != len(after):
-        raise ValueError(f"need the same seeds twice, at least one; got {len(before)}, {len(after)}")
+        raise ValueError(
+            f"need the same seeds twice, at least one; got {len(before)}, {len(after)}"
+        )
