@@ -20,7 +20,7 @@ LEAST_BLOCKS = 2
 """Without a second block there is no interval."""
 
 UNEXPLOITED_MACS = 0.8
-"""A variant with fewer than this share of the baseline's multiply-accumulates ..."""
+"""A variant that needs fewer than this share of the baseline's multiply-accumulates ..."""
 UNEXPLOITED_TIME = 0.95
 """... and more than this share of its time does not make use of them."""
 
@@ -109,9 +109,17 @@ def quality(
 
 
 def exploited(baseline: Arm, variant: Arm, time: Comparison) -> bool:
-    """Return False if work fell by over 20 % and time by under 5 %: nominal sparsity only."""
-    fewer_macs = variant.macs < UNEXPLOITED_MACS * baseline.macs
-    return not (fewer_macs and time.ratio > UNEXPLOITED_TIME)
+    """Return False if work fell by over 20 % and time by under 5 %: nominal sparsity only.
+
+    Work is multiply-accumulates times the share of parameters that are not 0: what would be left
+    to do if zeros were skipped.
+    """
+    left = _work(variant) / _work(baseline)
+    return not (left < UNEXPLOITED_MACS and time.ratio > UNEXPLOITED_TIME)
+
+
+def _work(arm: Arm) -> float:
+    return arm.macs * arm.nonzero_parameters / arm.parameters
 
 
 def break_even(

@@ -147,6 +147,14 @@ def test_fewer_operations_without_less_time_are_not_exploited(
     assert conclusions.exploited(record.baseline, variant, wall) is exploited
 
 
+@pytest.mark.parametrize(("time", "exploited"), [(0.99, False), (0.5, True)])
+def test_zeros_without_less_time_are_not_exploited_either(time: float, exploited: bool) -> None:
+    record = make_record()
+    sparse = replace(record.baseline, nonzero_parameters=record.baseline.parameters // 10)
+    wall = replace(record.comparison, measure="wall_s", ratio=time)
+    assert conclusions.exploited(record.baseline, sparse, wall) is exploited
+
+
 def test_accuracy_is_compared_on_the_same_examples() -> None:
     """Ten examples, one lost and three gained: +0.2."""
     labels = [0] * 10
