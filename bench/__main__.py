@@ -144,8 +144,7 @@ def _print_table() -> None:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     try:
         if not quiet():
-            ours = records.under({p.relative_to(root).parts[:2] for p, _ in _seen})
-            console.print(report.overview(ours))
+            console.print(report.overview_of(records, [place for place, _ in _seen]))
             console.print(f"Records: {root}", soft_wrap=True)
         if not records.enter:
             return

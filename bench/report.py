@@ -1,4 +1,4 @@
-"""Rebuild the tables from the records: ``python -m bench.report``.
+"""Build tables, figures and numbers of the paper from the records: ``python -m bench.report``.
 
 Needs neither torch nor Hydra, so that a laptop can do it from a copy of ``results/``.
 """
@@ -7,29 +7,36 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
-from bench import store
-from bench.reporting import tables
-from bench.reporting.columns import TableError
-
-COMMAND = "python -m bench.report"
-"""What the first line of every table names, whoever builds it: equal records, equal bytes."""
+from bench import collection, store
+from bench.reporting import specs, tables
+from bench.reporting.pairs import TableError, left_out
+from bench.reporting.rows import COMMAND
+from bench.reporting.selection import Records
+from bench.reporting.terminal import TerminalTable
 
 DEFAULTS = {"store.root": "results", "paper.root": "paper"}
-_FREE_BYTES = 10_000_000
-_HELP = f"""\
-Rebuild the tables of the paper from the records.
 
-usage: {COMMAND} [store.root=DIR] [paper.root=DIR] [-q]
+MOST_SHOWN = 40
+"""Pairs that a terminal shows one by one; more are shown pooled."""
+
+_POOLED = "energy"
+_FREE_BYTES = 50_000_000
+_HELP = f"""\
+Build the tables, figures and numbers of the paper from the records.
+
+usage: {COMMAND} [store.root=DIR] [paper.root=DIR] [table=NAME] [--pdf] [-q]
 
   store.root=DIR   folder of the records (default: {DEFAULTS["store.root"]})
-  paper.root=DIR   folder whose tables/ is written (default: {DEFAULTS["paper.root"]})
-  -q, --quiet      write the tables without printing them
+  paper.root=DIR   folder that is written to (default: {DEFAULTS["paper.root"]})
+  table=NAME       build and print one table only: {", ".join(specs.tables())}, or a YAML file
+  --pdf            set report.pdf as well; needs no TeX
+  -q, --quiet      write without printing
   -h, --help       this text
 """
 
@@ -43,30 +50,107 @@ class Report:
     """What was built.
 
     Attributes:
-        collection: The records it was built from, and what was set aside.
-        files: The tables that were written; none if there are no records.
+        files: What was written, by folder of the paper and kind.
+        left_out: What could not be built from these records, with the reason.
     """
 
-    collection: store.Collection
     files: tuple[Path, ...]
+    left_out: tuple[str, ...]
 
 
-def build(results: Path, paper: Path) -> Report:
-    """Write the tables of all records below ``results`` to ``paper/tables``.
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What the command line asks for."""
 
-    Without any record nothing is written, and tables that stand there are left alone.
+    results: Path
+    paper: Path
+    table: str | None
+    pdf: bool
+    quiet: bool
+
+
+def read(results: Path) -> Records:
+    """Return all records below a folder.
 
     Raises:
-        StoreError: The results cannot be read, or the paper cannot be written.
-        TableError: A table would show joules of two grades in one column.
+        StoreError: It cannot be read.
     """
-    collection = store.read_all(results)
-    if not collection.records:
-        return Report(collection, ())
+    found = collection.read(results)
+    return Records(found.pairs, found.set_aside, results)
+
+
+def write_tables(records: Records, paper: Path, names: Iterable[str] | None = None) -> Report:
+    """Write tables of these records to ``paper/tables``.
+
+    Args:
+        records: At least one.
+        paper: Folder of the paper.
+        names: Of the tables, or paths of YAML files; all that are in ``conf/table`` if left out.
+
+    Raises:
+        StoreError: The paper cannot be written.
+        TableError: A table would pool or show what must not stand together.
+    """
+    chosen = specs.load_all() if names is None else [specs.load(name) for name in names]
     out = paper / "tables"
     store.check_writable(out, _FREE_BYTES, key="paper.root")
-    files = tables.write(collection.records, collection.set_aside, out, COMMAND)
-    return Report(collection, tuple(files))
+    files = tables.write(records, chosen, out)
+    readable = {path.stem for path in files if path.suffix == ".md"}
+    only_plain = (
+        f"{spec.name} has more than {tables.MOST_ROWS} rows, which nobody reads: there is only "
+        f"{spec.name}.csv"
+        for spec in chosen
+        if spec.name not in readable
+    )
+    return Report(tuple(files), tuple(only_plain))
+
+
+def build(records: Records, paper: Path, pdf: bool = False) -> Report:
+    """Write everything that the paper is made of: tables, numbers, method, figures.
+
+    Args:
+        records: At least one that enters a report.
+        paper: Folder of the paper.
+        pdf: Whether to set ``report.pdf`` as well.
+
+    Raises:
+        StoreError: The paper cannot be written.
+        TableError: A table would pool or show what must not stand together.
+    """
+    from bench.reporting import figures
+    from bench.reporting import paper as text
+
+    made = write_tables(records, paper)
+    rows = records.rows()
+    drawn = figures.write(rows, records.pairs, records.results, paper / "figures")
+    files = [*made.files, *text.write(rows, paper), *drawn.files]
+    if pdf:
+        from bench.reporting import typeset
+
+        files.append(typeset.write(records, rows, specs.load_all(), drawn.files, paper))
+    nothing = (f"figure {name}: {reason.rstrip('.')}" for name, reason in drawn.left_out.items())
+    return Report(tuple(files), (*made.left_out, *nothing))
+
+
+def overview(records: Records) -> TerminalTable:
+    """Return the table that a terminal shows: each pair, or techniques where pairs are many."""
+    name = tables.PAIRS if len(records.pairs) <= MOST_SHOWN else _POOLED
+    return tables.shown(records, specs.load(name))
+
+
+def overview_of(records: Records, places: Sequence[Path]) -> TerminalTable:
+    """Return the table that a run ends with: of the workloads of its records, by their folders.
+
+    Of its own records alone where older ones of these workloads cannot stand beside them.
+
+    Raises:
+        TableError: Not even its own can stand together.
+    """
+    folders = [place.relative_to(records.results) for place in places]
+    try:
+        return overview(records.under({Path(*f.parts[:2]).as_posix() for f in folders}))
+    except TableError:
+        return overview(records.under({folder.as_posix() for folder in folders}))
 
 
 def main(words: Sequence[str]) -> int:
@@ -75,53 +159,93 @@ def main(words: Sequence[str]) -> int:
         print(_HELP, end="")
         return 0
     try:
-        folders, quiet = _parse(words)
-        report = build(folders["store.root"], folders["paper.root"])
+        asked = _parse(words)
+        return _run(asked)
     except UsageError as err:
         print(f"{err}\n\n{_HELP}", end="", file=sys.stderr)
         return 2
     except (store.StoreError, TableError) as err:
         print(err, file=sys.stderr)
         return 1
-    if not report.files:
-        print(_nothing(folders["store.root"], report.collection), file=sys.stderr)
+
+
+def _run(asked: _Asked) -> int:
+    records = read(asked.results)
+    if not records.enter:
+        print(_nothing(asked.results, records), file=sys.stderr)
         return 1
-    if not quiet:
-        _show(report)
+    if asked.table is None:
+        built = build(records, asked.paper, asked.pdf)
+    else:
+        built = write_tables(records, asked.paper, [asked.table])
+    if not asked.quiet:
+        named = asked.table and tables.shown(records, specs.load(asked.table))
+        _show(named or overview(records), built)
     return 0
 
 
-def _parse(words: Sequence[str]) -> tuple[dict[str, Path], bool]:
-    folders = {key: Path(folder) for key, folder in DEFAULTS.items()}
-    quiet = False
+def _parse(words: Sequence[str]) -> _Asked:
+    values = dict(DEFAULTS)
+    flags = {"--pdf": False, "--quiet": False}
     for word in words:
-        key, equals, folder = word.partition("=")
-        if word in ("-q", "--quiet"):
-            quiet = True
-        elif key in folders and folder:
-            folders[key] = Path(folder)
-        elif key in folders:
-            raise UsageError(f"{word!r} names no folder: write {key}=DIR")
+        key, equals, value = word.partition("=")
+        name = {"-q": "--quiet"}.get(word, word)
+        if name in flags:
+            flags[name] = True
+        elif key in (*DEFAULTS, "table") and value:
+            values[key] = value
+        elif key in (*DEFAULTS, "table"):
+            what = "table: write table=NAME" if key == "table" else f"folder: write {key}=DIR"
+            raise UsageError(f"{word!r} names no {what}")
         else:
-            known = [*(f"{name}=DIR" for name in folders), "--quiet", "--help"]
+            known = [*(f"{name}=DIR" for name in DEFAULTS), "table=NAME", *flags, "--help"]
             near = difflib.get_close_matches(f"{key}=DIR" if equals else word, known, n=1, cutoff=0)
             raise UsageError(f"{word!r} is not known here; nearest: {near[0]}")
-    return folders, quiet
+    if values.get("table") and flags["--pdf"]:
+        raise UsageError("--pdf sets the whole report: leave table= away")
+    return _Asked(
+        results=Path(values["store.root"]),
+        paper=Path(values["paper.root"]),
+        table=values.get("table"),
+        pdf=flags["--pdf"],
+        quiet=flags["--quiet"],
+    )
 
 
-def _show(report: Report) -> None:
+def _show(table: TerminalTable, built: Report) -> None:
     # A console that cannot print a dash gets a question mark, not a traceback.
     reconfigure = getattr(sys.stdout, "reconfigure", None)
     if reconfigure is not None:
         reconfigure(errors="replace")
     console = Console(highlight=False)
-    console.print(tables.terminal(report.collection.records, report.collection.set_aside))
-    console.print(f"Written: {', '.join(str(path) for path in report.files)}", soft_wrap=True)
+    console.print(table)
+    for reason in built.left_out:
+        console.print(f"Left out: {reason}.", soft_wrap=True)
+    console.print(f"Written: {', '.join(summed_up(built.files))}", soft_wrap=True)
 
 
-def _nothing(root: Path, collection: store.Collection) -> str:
-    lines = [f"No record in store.root={root}: nothing to report."]
-    lines += [f"Set aside: {path} ({reason})" for path, reason in collection.set_aside]
+def summed_up(files: Sequence[Path]) -> list[str]:
+    """Return files by folder and kind: ``paper/tables/{accuracy,energy}.{md,csv}``."""
+    kinds: dict[Path, list[str]] = {}
+    for path in files:
+        kinds.setdefault(path.with_suffix(""), []).append(path.suffix.removeprefix("."))
+    alike: dict[tuple[Path, str], list[str]] = {}
+    for stem, ends in kinds.items():
+        alike.setdefault((stem.parent, _either(ends)), []).append(stem.name)
+    return [f"{folder / _either(names)}.{ends}" for (folder, ends), names in alike.items()]
+
+
+def _either(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{{{','.join(words)}}}"
+
+
+def _nothing(root: Path, records: Records) -> str:
+    lines = [f"No record in store.root={root} that a table may show: nothing to report."]
+    lines += [f"Set aside: {path} ({reason})" for path, reason in records.set_aside]
+    lines += [
+        f"{kind} never enter a table: {', '.join(names)}"
+        for kind, names in left_out(records.pairs).items()
+    ]
     lines.append(f"Measure a pair first: python -m bench store.root={root}")
     return "\n".join(lines)
 

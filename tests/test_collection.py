@@ -49,6 +49,7 @@ BROKEN: dict[str, tuple[str | bytes, str]] = {
     "too-deep": ("[" * 100_000, "recursion"),
     "too-great": (changed("baseline", "macs", value=2**70), "baseline_macs does not fit a table"),
     "half-a-character": (changed("label", value="\ud800"), "label does not fit a table"),
+    "unknown-field": (changed("\ud800", value=1), "does not know: \\ud800"),
     "config-of-another-shape": (
         changed("config", "workload", value="digits"),
         "one of its free parts is of another shape",
@@ -187,6 +188,14 @@ def test_a_record_in_the_root_itself_and_one_below_another_are_found(tmp_path: P
     put(tmp_path, "a/b", to_json(record(seed=2)))
     assert sorted(collection.read(tmp_path).pairs["folder"]) == ["", "a", "a/b"]
     assert sorted(collection.read(tmp_path).pairs["folder"]) == ["", "a", "a/b"]
+
+
+def test_a_folder_whose_name_is_not_utf_8_is_named(tmp_path: Path) -> None:
+    put(tmp_path, "grün", GOOD)
+    put(tmp_path, os.fsdecode(b"gr\xfcn"), to_json(record(seed=1)))
+    for found in (collection.read(tmp_path), collection.read(tmp_path)):
+        assert list(found.pairs["folder"]) == ["grün"]
+        assert aside(found) == {"gr\\udcfcn": "its name is not UTF-8"}
 
 
 def test_a_link_to_a_folder_is_not_followed(tmp_path: Path) -> None:

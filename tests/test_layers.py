@@ -57,6 +57,7 @@ LAYERS = {
     "recording": 8,
     "pair": 9,
     "report": 9,
+    "compare": 9,
     "validate": 9,
     "__main__": 10,
 }
@@ -87,6 +88,7 @@ FENCES = {
     "matplotlib": {"reporting.figures"},
     "seaborn": {"reporting.figures"},
     "typst": {"reporting.typeset"},
+    "xlsxwriter": {"reporting.workbook"},
 }
 """Libraries that only some modules may know."""
 

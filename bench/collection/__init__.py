@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from bench import store
 from bench.collection import cache
-from bench.collection.documents import Records, read_all
 from bench.collection.parsing import COLUMNS, JSON
 from bench.collection.shares import parse_in_shares
 from bench.collection.sources import SetAside, listing
@@ -21,7 +20,7 @@ from bench.collection.sources import SetAside, listing
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["Collection", "Records", "SetAside", "read", "read_all"]
+__all__ = ["Collection", "SetAside", "read"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from bench import flat, store
-from bench.collection.sources import SetAside, said
+from bench.collection.sources import SetAside, printable, said
 from bench.records import RecordError
 
 JSON = tuple(name for name in flat.SCHEMA.names if name.endswith("_json"))
@@ -55,7 +55,7 @@ def _part(root: Path, folders: Sequence[str]) -> Parsed:
         try:
             rows.append(_row(root, folder))
         except RecordError as err:
-            reasons[folder] = str(err)
+            reasons[folder] = printable(str(err))
         except OSError as err:
             reasons[folder] = said(err)
     try:

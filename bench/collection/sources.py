@@ -93,6 +93,11 @@ def said(err: OSError) -> str:
     return err.strerror or type(err).__name__
 
 
+def printable(text: str) -> str:
+    """Return text in which what no file could be written with is escaped."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 class _Looking:
     def __init__(self, known: Known) -> None:
         self.found = Listing()
@@ -112,6 +117,9 @@ class _Looking:
                 elif entry.is_dir(follow_symlinks=False):
                     leaf = False
                     inner = f"{folder}/{entry.name}" if folder else entry.name
+                    if not entry.name.isascii() and (shown := printable(inner)) != inner:
+                        self.found.set_aside.append(SetAside(Path(shown), "its name is not UTF-8"))
+                        continue
                     inner_ns = entry.stat(follow_symlinks=False).st_mtime_ns
                     if not self._unopened(inner, entry.path, inner_ns):
                         waiting.append((inner, entry.path, inner_ns))
@@ -124,13 +132,16 @@ class _Looking:
 
         Two questions to the system instead of five: 100,000 folders feel it.
         """
-        place = self._known.places.get(folder)
-        if place is None or self._known.leaf_ns[place] != changed_ns:
+        known, place = self._known, self._known.places.get(folder)
+        if place is None or known.leaf_ns[place] != changed_ns:
             return False
         try:
             record = os.stat(f"{path}/{store.RECORD}")  # noqa: PTH116 - a Path takes longer
         except OSError:
             return False
+        if record.st_mtime_ns == known.modified_ns[place] and record.st_size == known.size[place]:
+            self.found.same[place] = changed_ns
+            return True
         if not stat.S_ISREG(record.st_mode):
             return False
         self._add(folder, record, changed_ns)

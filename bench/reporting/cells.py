@@ -6,13 +6,14 @@ Records hold fractions, joules and seconds; percent, kilo and rounding happen he
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from bench.readings import Grade
 
 DASH = "—"
-_PREFIXES = ("", "k", "M", "G", "T", "P")
+_PREFIXES = ("n", "µ", "m", "", "k", "M", "G", "T", "P")
+_ONE = _PREFIXES.index("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,14 @@ class Cell:
     source: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One sentence or two under a table; a loud one must not be overlooked."""
+
+    text: str
+    loud: bool = False
+
+
 def missing(reason: str) -> Cell:
     """Return a dash with the reason as its footnote: what is missing is never blank, never 0."""
     return Cell(DASH, note=reason)
@@ -52,6 +61,11 @@ class Footnotes:
         if cell.note not in self.texts:
             self.texts.append(cell.note)
         return self.texts.index(cell.note) + 1
+
+
+def listed(texts: Iterable[str]) -> str:
+    """Return distinct texts in alphabetical order: ``a or b``."""
+    return " or ".join(sorted(set(texts)))
 
 
 def percent(fraction: float) -> str:
@@ -78,13 +92,28 @@ def interval(low: float, high: float, show: Callable[[float], str]) -> str:
 
 
 def amount(value: float, unit: str = "") -> str:
-    """Return three digits with a metric prefix: 171 000 is ``171 k``, with ``J`` ``171 kJ``."""
+    """Return three digits with a metric prefix: 171 000 is ``171 k``, with ``J`` ``171 kJ``.
+
+    Prefixes below one are for units only: counts have none, and no more do bytes.
+    """
+    least = -_ONE if unit not in ("", "B") else 0
+    most = len(_PREFIXES) - 1 - _ONE
     step = 0 if value == 0 else math.floor(math.log10(abs(value))) // 3
-    step = min(max(step, 0), len(_PREFIXES) - 1)
-    if float(f"{abs(value) / 1000**step:.3g}") >= 1000 and step + 1 < len(_PREFIXES):
+    step = min(max(step, least), most)
+    if float(f"{abs(value) / 1000.0**step:.3g}") >= 1000 and step < most:
         step += 1
-    digits = f"{value / 1000**step:#.3g}".rstrip(".")
-    return _minus(f"{digits} {_PREFIXES[step]}{unit}".rstrip())
+    digits = f"{value / 1000.0**step:#.3g}".rstrip(".")
+    return _minus(f"{digits} {_PREFIXES[_ONE + step]}{unit}".rstrip())
+
+
+def probability(p: float) -> str:
+    """Return a p-value with three decimals, below 0.001 only that."""
+    return f"{p:.3f}" if p >= 0.001 else "<0.001"
+
+
+def arrow(baseline: float, variant: float, unit: str) -> str:
+    """Return both arms' amounts: ``94.0 MB → 47.9 MB``."""
+    return f"{amount(baseline, unit)} → {amount(variant, unit)}"
 
 
 def seconds(value: float) -> str:

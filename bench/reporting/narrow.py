@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from bench.records import Record
 from bench.reporting.cells import Cell, Footnotes
 from bench.reporting.columns import Column
-from bench.reporting.sections import rows
+from bench.reporting.sections import Cells
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +29,10 @@ class Strip:
     Attributes:
         columns: What it is made of: one column, or two of which the second is stacked.
         head: Its heading, on two lines.
-        cells: Two lines per record.
+        cells: Two lines per row.
     """
 
-    columns: tuple[Column, ...]
+    columns: tuple[Column[Any], ...]
     head: tuple[str, str]
     cells: tuple[tuple[Line, Line], ...]
 
@@ -47,9 +47,7 @@ class Strip:
         return self.columns[0].rank
 
 
-def strips(
-    records: Sequence[Record], columns: Sequence[Column], footnotes: Footnotes
-) -> list[Strip]:
+def strips(columns: Sequence[Column[Any]], cells: Cells, footnotes: Footnotes) -> list[Strip]:
     """Return the columns as strips; notes are numbered in the order in which they are read."""
     stacks: list[list[int]] = []
     for index, column in enumerate(columns):
@@ -58,7 +56,7 @@ def strips(
         else:
             stacks.append([index])
     lines = []
-    for row in rows(records, columns):
+    for row in cells:
         pairs = [_pair([(columns[index], row[index]) for index in stack]) for stack in stacks]
         upper = [_line(first, footnotes) for first, _ in pairs]
         lower = [_line(second, footnotes) for _, second in pairs]
@@ -73,14 +71,14 @@ def strips(
     ]
 
 
-def _head(stack: Sequence[Column]) -> tuple[str, str]:
+def _head(stack: Sequence[Column[Any]]) -> tuple[str, str]:
     first = stack[0]
     if len(stack) == 1:
         return first.heading, first.unit
     return first.heading, "" if first.words else stack[1].heading
 
 
-def _pair(stack: Sequence[tuple[Column, Cell]]) -> tuple[Cell, Cell]:
+def _pair(stack: Sequence[tuple[Column[Any], Cell]]) -> tuple[Cell, Cell]:
     """Return what stands above and what stands below."""
     column, first = stack[0]
     if len(stack) > 1:

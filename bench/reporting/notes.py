@@ -1,67 +1,38 @@
 """What stands under a table: where its figures come from, what they don't cover, what is missing.
 
-A loud note is one that a reader must not overlook.
+A loud note is one that a reader must not overlook. A table's YAML names the kinds that it wants.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from bench.readings import Grade
-from bench.records import Comparison, Record
-from bench.reporting.cells import points, ratio
-from bench.reporting.claims import BASELINE, contains_one
-from bench.reporting.columns import MEASURED, MODELLED, compared, measured, unavailable
-from bench.store import SetAside
+import numpy as np
 
-_HOW: dict[Grade, str] = {"A": "a wall meter", "B": "hardware counters"}
-_BY_COUNTERS = ("cpu", "dram", "gpu")
-_BEYOND_COUNTERS = "mainboard, disks, network, fans and power-supply losses"
+from bench.collection import SetAside
+from bench.reporting import metered
+from bench.reporting.cells import Note, listed, points, ratio
+from bench.reporting.judging import contains_one, said
+from bench.reporting.measures import MODELLED
+from bench.reporting.rows import Row
+from bench.reporting.stability import conditions_of
+
 _NAMED = 5
-_JOULES_PER_KWH = 3.6e6
-_INFERENCES = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
-    """One sentence or two under a table."""
-
-    text: str
-    loud: bool = False
+def of_section(rows: Sequence[Row], kinds: Sequence[str]) -> tuple[Note, ...]:
+    """Return the notes of those kinds on rows of one section; sessions that are invalid always."""
+    return tuple(note for kind in (*kinds, "invalid") for note in KINDS[kind](rows))
 
 
-def of_section(records: Sequence[Record]) -> tuple[Note, ...]:
-    """Return the notes on records of one workload, host, protocol and runtime."""
-    return (
-        _how_to_read(records),
-        *_joules(records),
-        *_side_by_side(records),
-        *_modelled(records),
-        *_carbon(records),
-        *_break_even(records),
-        *_discards(records),
-        _overhead(records),
-        *_noise_floor(records),
-        *_invalid(records),
-    )
-
-
-def of_collection(left_out: Sequence[Record], set_aside: Sequence[SetAside]) -> tuple[Note, ...]:
+def of_collection(
+    left_out: Mapping[str, Sequence[str]], set_aside: Sequence[SetAside]
+) -> tuple[Note, ...]:
     """Return the notes on everything that did not enter any table, each thing named."""
-    kinds = {
-        "Rehearsals": [r for r in left_out if r.rehearsal],
-        "Records with synthetic joules (grade S)": [r for r in left_out if not r.rehearsal],
-    }
     notes = [
-        Note(
-            f"{kind} never enter a table; left out: {len(records)} "
-            f"({_names(f'{r.id} on {r.host}' for r in records)})."
-        )
-        for kind, records in kinds.items()
-        if records
+        Note(f"{kind} never enter a table; left out: {len(names)} ({_some(names)}).")
+        for kind, names in left_out.items()
     ]
     notes += [
         Note(f"Set aside: {path.as_posix()} ({reason}).", loud=True)
@@ -70,130 +41,46 @@ def of_collection(left_out: Sequence[Record], set_aside: Sequence[SetAside]) -> 
     return tuple(notes)
 
 
-def _how_to_read(records: Sequence[Record]) -> Note:
-    judged = [record.quality for record in records]
-    margins = _listed(points(-q.margin) for q in judged)
-    examples = _listed(f"{q.examples:,}" for q in judged)
-    metrics = _listed(q.metric for q in judged)
-    return Note(
-        "Ratios are variant over baseline, per sample: below 1 the variant needs less. Brackets "
-        f"hold 95 % intervals. Quality is {metrics} on {examples} test examples; non-inferior "
-        f"means that the lower end of the difference lies above {margins} pp, a margin fixed "
-        "beforehand."
-    )
-
-
-def _joules(records: Sequence[Record]) -> Iterator[Note]:
-    for grade in MEASURED:
-        found = [c for r in records if (c := compared(r, "energy_j", grade))]
-        if found:
-            yield Note(_what_is_counted(records, grade, found))
-    uncounted = [record for record in records if not measured(record)]
-    if not uncounted:
-        return
-    where = "on this host" if len(uncounted) == len(records) else "for some of these records"
-    why = sorted({reason for record in uncounted for reason in unavailable(record)})
-    reasons = f" ({'; '.join(why)})" if why else ""
-    yield Note(f"No energy counter {where}: the finding is seconds and CPU-seconds{reasons}.")
-
-
-def _what_is_counted(records: Sequence[Record], grade: Grade, found: Sequence[Comparison]) -> str:
-    scopes = sorted({comparison.scope for comparison in found})
-    sources = sorted({c["source"] for r in records for c in _channels(r, grade)})
-    text = (
-        f"Joules ({grade}) are gross, from {_HOW[grade]}: {', '.join(sources) or found[0].source}."
-        f" Counted: {' or '.join(scopes)}."
-    )
-    if grade == "A":
-        return text
-    uncovered = [part for part in _BY_COUNTERS if not all(part in scope for scope in scopes)]
-    return f"{text} Not counted: {', '.join([*uncovered, _BEYOND_COUNTERS])}."
-
-
-def _modelled(records: Sequence[Record]) -> Iterator[Note]:
-    found = [c for r in records if (c := compared(r, "energy_j", MODELLED))]
-    if not found:
-        return
-    models = sorted({_model(c) for r in records for c in _channels(r, MODELLED)})
-    named = "; ".join(models) or _listed(comparison.source for comparison in found)
+def _how_to_read(rows: Sequence[Row]) -> Iterator[Note]:
     yield Note(
-        f"Joules marked modelled (C) come from {named}. They are a model's, not a measurement, and "
-        "carry no claim."
+        "Ratios are variant over baseline, per sample: below 1 the variant needs less. Brackets "
+        "hold 95 % intervals."
     )
 
 
-def _model(channel: Mapping[str, Any]) -> str:
-    detail = channel.get("detail") or {}
-    constants = ", ".join(
-        f"{name} = {value:.4g}" if isinstance(value, float) else f"{name} = {value}"
-        for name, value in sorted(detail.items())
-        if name != "carbon"  # moves no joule
+def _quality(rows: Sequence[Row]) -> Iterator[Note]:
+    margins = listed(points(-row.quality.margin) for row in rows)
+    examples = listed(f"{row.quality.examples:,}" for row in rows)
+    metrics = listed(row.quality.metric for row in rows)
+    yield Note(
+        f"Quality is {metrics} on {examples} test examples; non-inferior means that the lower end "
+        f"of the difference lies above {margins} pp, a margin fixed beforehand."
     )
-    return f"{channel['source']} ({constants})" if constants else str(channel["source"])
 
 
-def _side_by_side(records: Sequence[Record]) -> Iterator[Note]:
-    """Yield how far measured joules of several meters lie apart; scopes are named, for they differ.
-
-    Models stay out: beside a counter they would pass for one.
-    """
-    for record in records:
-        found = [c for c in record.comparisons if c.measure == "energy_j" and c.grade in MEASURED]
-        if len(found) > 1:
-            first = found[0].baseline_per_item
-            each = (
-                f"{c.source} ({c.scope}, {c.grade}) {c.baseline_per_item:.4g}"
-                + (f" ({c.baseline_per_item / first - 1:+.1%})" if c is not found[0] else "")
-                + f", ratio {ratio(c.ratio)}"
-                for c in found
-            )
-            yield Note(
-                f"Meters side by side for {record.label}, seed {record.seed}, joules per inference "
-                f"of the baseline: {'; '.join(each)}."
-            )
+def _pooling(rows: Sequence[Row]) -> Iterator[Note]:
+    methods = {found.method for row in rows if (found := row.ratios.get(row.lead))}
+    texts = {
+        "blocks": "one pair by the interval of its session, which speaks of that session",
+        "fixed": "two by the errors of their blocks, which speak of these two",
+        "random": "three or more as a sample, by their own spread",
+    }
+    how = "; ".join(text for method, text in texts.items() if method in methods)
+    if how:
+        yield Note(f"Pooled over seeds and sessions, each pair counted once: {how}.")
 
 
-def _carbon(records: Sequence[Record]) -> Iterator[Note]:
-    """Yield grams of CO2e, of counted joules only: a model's joules carry no grams either."""
-    for grade in MEASURED:
-        grams: dict[str, list[str]] = {}
-        for record in records:
-            found, grid = compared(record, "energy_j", grade), _grid(record)
-            if found is None or grid is None:
-                continue
-            per_joule = _INFERENCES / _JOULES_PER_KWH * grid["intensity_g_per_kwh"]
-            where = f"{grid['country']}, {grid['year']}, {grid['source']}"
-            grams.setdefault(f"{grid['intensity_g_per_kwh']:.4g} g/kWh ({where})", []).append(
-                f"{record.label}, seed {record.seed}: {found.variant_per_item * per_joule:.3g} "
-                f"(baseline {found.baseline_per_item * per_joule:.3g})"
-            )
-        for intensity, each in grams.items():
-            yield Note(
-                f"Joules ({grade}) as carbon: {'; '.join(each)} g CO2e per {_INFERENCES} "
-                f"inferences at {intensity}, PUE 1.0."
-            )
+def _adjusted(rows: Sequence[Row]) -> Iterator[Note]:
+    techniques = sum(not row.is_noise_floor for row in rows)
+    if techniques > 1:
+        yield Note(
+            f"Verdicts hold after Holm's correction of p for {techniques} rows: at most one table "
+            "in twenty claims any difference that is none."
+        )
 
 
-def _grid(record: Record) -> Mapping[str, Any] | None:
-    """Return the carbon intensity that a meter recorded, with country, year and source."""
-    for channels in record.session.meters.values():
-        for channel in channels if isinstance(channels, list | tuple) else ():
-            if isinstance(channel, Mapping) and (channel.get("detail") or {}).get("carbon"):
-                return dict(channel["detail"]["carbon"])
-    return None
-
-
-def _channels(record: Record, grade: Grade) -> Iterator[Mapping[str, Any]]:
-    """Yield what the session says of the channels of that grade."""
-    for channels in record.session.meters.values():
-        for channel in channels if isinstance(channels, list | tuple) else ():
-            if isinstance(channel, Mapping) and channel.get("grade") == grade:
-                yield channel
-
-
-def _break_even(records: Sequence[Record]) -> Iterator[Note]:
-    words = {"energy_j": "joules", "cpu_s": "CPU-seconds", "wall_s": "seconds"}
-    measures = {words[r.break_even.measure] for r in records if r.break_even}
+def _break_even(rows: Sequence[Row]) -> Iterator[Note]:
+    measures = {said(row.lead) for row in rows if row.break_even}
     if measures:
         yield Note(
             "Break-even: inferences until the optimisation has paid for itself, counted in "
@@ -201,86 +88,86 @@ def _break_even(records: Sequence[Record]) -> Iterator[Note]:
         )
 
 
-def _discards(records: Sequence[Record]) -> Iterator[Note]:
-    conditions = Counter(d.condition for r in records for d in r.session.discards)
+def _discards(rows: Sequence[Row]) -> Iterator[Note]:
+    conditions: Counter[str] = sum((conditions_of(row) for row in rows), Counter())
     if conditions:
-        lost = sum(conditions.values())
-        total = lost + sum(record.comparison.blocks for record in records)
+        lost = sum(int(row.made("discarded").sum()) for row in rows)
+        total = lost + sum(int(row.made("blocks").sum()) for row in rows)
         each = ", ".join(f"{name} {count}" for name, count in sorted(conditions.items()))
         yield Note(
             f"Blocks discarded on a condition, never on their energy: {lost} of {total} ({each})."
         )
 
 
-def _overhead(records: Sequence[Record]) -> Note:
-    """Return what measuring cost, the worst of these records."""
-    costs = [record.session.overhead for record in records]
-    wall_ms = 1e3 * max(cost.wall_s for cost in costs)
-    edges_ms = 1e3 * max(cost.edges_cpu_s for cost in costs)
-    charged_j = [
-        reading.energy_j
-        for cost in costs
-        for reading in cost.readings
-        if reading.grade in MEASURED and reading.energy_j is not None
-    ]
-    joules = f" and at most {max(charged_j):.2g} J a counter" if charged_j else ""
-    return Note(
-        f"Cost of measuring, at most: an empty window is charged {wall_ms:.2g} ms{joules}; reading "
-        f"at its edges takes {edges_ms:.2g} CPU-ms outside it; harness and meters take "
-        f"{max(cost.cpu_share for cost in costs):.2%} of a core while idling."
+def _overhead(rows: Sequence[Row]) -> Iterator[Note]:
+    """Yield what measuring cost, the worst of these rows."""
+    wall_s, share = (
+        np.concatenate([row.made(f"overhead_{name}").astype(float) for row in rows])
+        for name in ("wall_s", "cpu_share")
     )
+    if np.isfinite(wall_s).any() and np.isfinite(share).any():
+        yield Note(
+            f"Cost of measuring, at most: an empty window is charged {1e3 * np.nanmax(wall_s):.2g} "
+            f"ms; harness and meters take {np.nanmax(share):.2%} of a core while idling."
+        )
 
 
-def _noise_floor(records: Sequence[Record]) -> Iterator[Note]:
-    floors = [r for r in records if r.technique == BASELINE and r.session.valid]
+def _noise_floor(rows: Sequence[Row]) -> Iterator[Note]:
+    floors = [row for row in rows if row.is_noise_floor and row.valid.size]
     if not floors:
         yield Note(
             "No valid A/A pair (technique=none) under these conditions: the noise floor is not "
             "known, and no difference in this table is shown to lie above it.",
             loud=True,
         )
-    for record in floors:
-        shown = [c for c in _once((record.comparison, *record.comparisons)) if c.grade != MODELLED]
-        off = [c for c in shown if not contains_one(c.low, c.high)]
-        said = ", ".join(f"{_measure(c)} {ratio(c.low)} to {ratio(c.high)}" for c in off or shown)
+    for row in floors:
+        shown = {m: found for m, found in row.ratios.items() if m != MODELLED}
+        off = {m: found for m, found in shown.items() if not contains_one(found)}
+        ends = ", ".join(
+            f"{said(m)} {ratio(found.low)} to {ratio(found.high)}"
+            for m, found in (off or shown).items()
+        )
+        whose = f", seed {row.key['seed']}" if "seed" in row.key else ""
         if off:
             yield Note(
-                f"A/A interval, seed {record.seed}: {said} does NOT contain 1. Differences of this "
-                "size come from the harness or the host, not from a technique.",
+                f"A/A interval{whose}: {ends} does NOT contain 1. Differences of this size come "
+                "from the harness or the host, not from a technique.",
                 loud=True,
             )
         else:
-            yield Note(f"A/A interval, seed {record.seed}: {said}; contains 1.")
+            yield Note(f"A/A interval{whose}: {ends}; contains 1.")
 
 
-def _once(comparisons: Iterable[Comparison]) -> list[Comparison]:
-    return list({(c.measure, c.grade): c for c in reversed(list(comparisons))}.values())[::-1]
-
-
-def _measure(comparison: Comparison) -> str:
-    words = {
-        "energy_j": f"joules ({comparison.grade})",
-        "cpu_s": "CPU-seconds",
-        "wall_s": "seconds",
-    }
-    return words[comparison.measure]
-
-
-def _invalid(records: Sequence[Record]) -> Iterator[Note]:
-    for record in records:
-        if not record.session.valid:
+def _invalid(rows: Sequence[Row]) -> Iterator[Note]:
+    for row in rows:
+        for position in row.invalid:
+            reason = row.source.column("session_reason")[position] or "no reason given"
             yield Note(
-                f"Session of {record.label}, seed {record.seed}, is invalid: "
-                f"{record.session.reason or 'no reason given'}.",
+                f"Session of {row.key['label']}, seed {row.source.column('seed')[position]}, is "
+                f"invalid: {reason}.",
                 loud=True,
             )
 
 
-def _listed(texts: Iterable[str]) -> str:
-    return " or ".join(sorted(set(texts)))
+KINDS: dict[str, Callable[[Sequence[Row]], Iterator[Note]]] = {
+    "reading": _how_to_read,
+    "quality": _quality,
+    "pooling": _pooling,
+    "adjusted": _adjusted,
+    "joules": metered.joules,
+    "side_by_side": metered.side_by_side,
+    "modelled": metered.modelled,
+    "carbon": metered.carbon,
+    "break_even": _break_even,
+    "discards": _discards,
+    "overhead": _overhead,
+    "noise_floor": _noise_floor,
+    "invalid": _invalid,
+}
+"""By the name that a table's YAML gives them."""
 
 
-def _names(names: Iterable[str]) -> str:
+def _some(names: Iterable[str]) -> str:
     ordered = sorted(names)
     more = len(ordered) - _NAMED
     return ", ".join(ordered[:_NAMED]) + (f" and {more} more" if more > 0 else "")

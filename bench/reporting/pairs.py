@@ -1,235 +1,237 @@
-"""The columns of the table of pairs, in their order: one list for all formats."""
+"""The flat frame of pairs: which of them enter a report, and which may be pooled."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from operator import attrgetter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from bench.records import Record
-from bench.reporting.cells import Cell, amount, interval, missing, percent, points, ratio
-from bench.reporting.claims import BASELINE, verdict_cell, verdict_text
-from bench.reporting.columns import (
-    MEASURED,
-    MODELLED,
-    OPTIMISATION,
-    TRAINING,
-    Column,
-    Figure,
-    compared,
-    comparison_column,
-    joules_column,
-    measured,
-    seconds_column,
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bench.flat import MEASURES
+
+SAME = (
+    *("measuring_version", "recipe_json", "protocol_json", "runtime_json", "technique_json"),
+    *("metric", "quality_margin", "data_json"),
 )
+"""What all pairs of one row must share: else their figures answer different questions."""
+
+SAME_ON_ONE_HOST = ("served_on_json", *(f"{measure}_scope" for measure in MEASURES))
+"""What a family must share on each host: threads, device, and the components added up."""
+
+_WAYS_OUT = {
+    "measuring_version": "Measure the older ones again (force=true), or keep them in a folder of "
+    "their own",
+}
 
 
-def title(settings: Mapping[str, Any]) -> str:
-    """Return the name of a protocol or a runtime, all its values if it has none."""
-    name = settings.get("name")
-    return str(name) if name else _json(settings)
+class TableError(ValueError):
+    """A table that must not be made; the message names what cannot stand together."""
 
 
-def _json(settings: Mapping[str, Any]) -> str:
-    return json.dumps(dict(settings), sort_keys=True, default=str)
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Rows of ``flat.SCHEMA`` whose columns are wanted many times.
 
-
-def _fields(*names: str) -> tuple[Figure, ...]:
-    """Return figures that are fields of the record as they stand, named after their last part."""
-    return tuple(Figure(name.rpartition(".")[2], attrgetter(name)) for name in names)
-
-
-def _technique(record: Record) -> Cell:
-    plain = record.technique != BASELINE or "A/A" in record.label
-    return Cell(record.label if plain else f"{record.label} (A/A)")
-
-
-def _quality(record: Record) -> Cell:
-    return Cell(percent(record.quality.baseline), f"→ {percent(record.quality.variant)}")
-
-
-def _difference(record: Record) -> Cell:
-    judged = record.quality
-    return Cell(points(judged.difference), interval(judged.low, judged.high, points))
-
-
-def _share_column(name: str, heading: str, path: str, stacked: bool = False) -> Column:
-    """Return the column of a size of the variant over that of the baseline."""
-    variant, baseline = attrgetter(f"variant.{path}"), attrgetter(f"baseline.{path}")
-
-    def share(record: Record) -> float | None:
-        counted = variant(record) is not None and baseline(record)
-        return float(variant(record) / baseline(record)) if counted else None
-
-    def cell(record: Record) -> Cell:
-        found = share(record)
-        return missing(f"{heading} not known") if found is None else Cell(ratio(found))
-
-    figures = (
-        Figure(f"baseline_{name}", baseline),
-        Figure(f"variant_{name}", variant),
-        Figure(f"{name}_ratio", share),
-    )
-    return Column(name, heading, "ratio", cell, figures, stacked=stacked, rank=3)
-
-
-def _break_even(record: Record) -> Cell:
-    found = record.break_even
-    if record.technique == BASELINE:
-        return missing(OPTIMISATION.absent)
-    if found is None:
-        reason = record.break_even_reason or "the record gives no reason"
-        return Cell("never", note=reason) if "never" in reason else missing(reason)
-    high = "∞" if found.high is None else amount(found.high)
-    return Cell(amount(found.inferences), f"[{amount(found.low)}, {high}]")
-
-
-def _break_even_figure(name: str) -> Figure:
-    def value(record: Record) -> float | None:
-        if record.break_even is None:
-            return None
-        found: float | None = getattr(record.break_even, name)
-        return float("inf") if found is None else found  # only an open upper end is None
-
-    suffix = "" if name == "inferences" else f"_{name}"
-    return Figure(f"break_even_inferences{suffix}", value)
-
-
-TECHNIQUE = Column(
-    "technique",
-    "technique",
-    "",
-    _technique,
-    (
-        *_fields("workload", "host"),
-        Figure("protocol", lambda r: title(r.protocol)),
-        Figure("runtime", lambda r: title(r.runtime)),
-        Figure("protocol_json", lambda r: _json(r.protocol)),
-        Figure("runtime_json", lambda r: _json(r.runtime)),
-        *_fields("technique", "label"),
-    ),
-    words=True,
-)
-SEED = Column("seed", "seed", "", lambda r: Cell(str(r.seed)), _fields("seed", "id"), stacked=True)
-QUALITY = Column(
-    "quality",
-    "quality",
-    "%",
-    _quality,
-    (
-        *_fields("quality.metric"),
-        Figure("baseline_quality_fraction", attrgetter("quality.baseline")),
-        Figure("variant_quality_fraction", attrgetter("quality.variant")),
-    ),
-)
-DIFFERENCE = Column(
-    "difference",
-    "difference",
-    "pp [95 %]",
-    _difference,
-    (
-        Figure("difference_fraction", attrgetter("quality.difference")),
-        Figure("difference_low_fraction", attrgetter("quality.low")),
-        Figure("difference_high_fraction", attrgetter("quality.high")),
-        Figure("margin_fraction", attrgetter("quality.margin")),
-        *_fields("quality.examples"),
-    ),
-)
-ENERGY = {grade: comparison_column(f"joules ({grade})", "energy_j", grade) for grade in MEASURED}
-SECONDS = comparison_column("seconds", "wall_s")
-CPU_SECONDS = comparison_column("CPU-seconds", "cpu_s", rank=2)
-MODELLED_ENERGY = comparison_column(f"modelled J ({MODELLED})", "energy_j", MODELLED, rank=1)
-MACS = _share_column("macs", "MACs", "macs")
-BYTES = _share_column("bytes", "bytes", "artefact.bytes", stacked=True)
-PARAMETERS = _share_column("parameters", "parameters", "parameters")
-PEAK_MEMORY = _share_column("peak_memory_bytes", "peak memory", "peak_memory_bytes")
-BREAK_EVEN = Column(
-    "break-even",
-    "break-even",
-    "inferences",
-    _break_even,
-    (
-        *(_break_even_figure(name) for name in ("inferences", "low", "high")),
-        Figure("break_even_measure", lambda r: r.break_even.measure if r.break_even else None),
-    ),
-    rank=4,
-)
-EXPLOITED = Column(
-    "exploited",
-    "exploited",
-    "",
-    lambda r: Cell("yes" if r.proof.exploited else "no"),
-    _fields(
-        "proof.exploited", "proof.bytes_fell", "proof.no_simulation_left", "proof.reload_exact"
-    ),
-    rank=6,
-)
-GRADE = Column(
-    "grade", "grade", "", lambda r: Cell(r.comparison.grade), _fields("comparison.grade"), rank=6
-)
-BLOCKS = Column(
-    "blocks",
-    "blocks (discarded)",
-    "",
-    lambda r: Cell(str(r.comparison.blocks), f"({r.comparison.discarded})"),
-    (*_fields("comparison.blocks"), Figure("discarded_blocks", attrgetter("comparison.discarded"))),
-    rank=6,
-)
-VERDICT = Column(
-    "verdict",
-    "verdict",
-    "",
-    verdict_cell,
-    (
-        Figure("energy_verdict", attrgetter("verdict.energy")),
-        Figure("time_verdict", attrgetter("verdict.time")),
-        Figure("quality_verdict", attrgetter("verdict.quality")),
-        *_fields("verdict.headline"),
-        Figure("session_valid", attrgetter("session.valid")),
-        Figure("verdict", verdict_text),
-    ),
-    words=True,
-)
-
-
-def every_column() -> tuple[Column, ...]:
-    """Return all columns, whatever the records hold, so that CSV files look alike."""
-    return (
-        *(TECHNIQUE, SEED, QUALITY, DIFFERENCE),
-        *(*ENERGY.values(), SECONDS, CPU_SECONDS, MODELLED_ENERGY),
-        *(MACS, BYTES, PARAMETERS, PEAK_MEMORY),
-        *(
-            joules_column(cost, g)
-            for cost in (TRAINING, OPTIMISATION)
-            for g in (*MEASURED, MODELLED)
-        ),
-        *(seconds_column(TRAINING), seconds_column(OPTIMISATION)),
-        *(BREAK_EVEN, EXPLOITED, GRADE, BLOCKS, VERDICT),
-    )
-
-
-def readable_columns(records: Sequence[Record]) -> tuple[Column, ...]:
-    """Return the columns that are worth reading for these records.
-
-    Joules of a wall meter or a counter where there are any; where not, CPU-seconds beside seconds.
+    Attributes:
+        frame: The rows.
     """
-    grades = [g for g in MEASURED if any(compared(r, "energy_j", g) for r in records)]
-    uncounted = not all(measured(record) for record in records)
-    modelled = any(compared(record, "energy_j", MODELLED) for record in records)
-    costs = [
-        column
-        for grade in grades
-        for column in (joules_column(TRAINING, grade), joules_column(OPTIMISATION, grade, True))
-    ]
-    if uncounted:
-        costs += [seconds_column(TRAINING), seconds_column(OPTIMISATION, True)]
-    metric = " or ".join(sorted({record.quality.metric for record in records}))
-    return (
-        *(TECHNIQUE, SEED, replace(QUALITY, heading=metric), DIFFERENCE),
-        *(ENERGY[grade] for grade in grades),
-        *((SECONDS, CPU_SECONDS) if uncounted else (replace(SECONDS, rank=2),)),
-        *((MODELLED_ENERGY,) if modelled else ()),
-        *(MACS, BYTES, *costs, BREAK_EVEN, EXPLOITED, GRADE, BLOCKS, VERDICT),
+
+    frame: pd.DataFrame
+    _columns: dict[str, NDArray[Any]] = field(default_factory=dict)
+    _codes: dict[str, tuple[NDArray[np.intp], list[Any]]] = field(default_factory=dict)
+
+    @classmethod
+    def entering(cls, frame: pd.DataFrame) -> Pairs:
+        """Return the pairs that may enter a report: no rehearsals, no joules that were made up."""
+        stays = ~(_flag(frame, "rehearsal") | _flag(frame, "synthetic"))
+        return cls(frame if stays.all() else frame[stays])
+
+    def column(self, name: str) -> NDArray[Any]:
+        """Return a column; a missing figure is NaN, a missing word ``None``.
+
+        Raises:
+            TableError: There is no such column.
+        """
+        if name not in self._columns:
+            if name not in self.frame:
+                raise TableError(f"there is no column {name!r} of pairs; bench/flat.py lists them")
+            values = self.frame[name]
+            if values.dtype.kind in "biuf":
+                self._columns[name] = values.to_numpy()
+            else:
+                self._columns[name] = words = values.to_numpy(object, copy=True)
+                words[values.isna().to_numpy()] = None
+        return self._columns[name]
+
+    def log(self, name: str) -> NDArray[np.float64]:
+        """Return the natural logarithm of a column of positive figures, NaN where missing."""
+        if (key := f"log {name}") not in self._columns:
+            self._columns[key] = np.log(self.column(name).astype(float))
+        return self._columns[key]
+
+    def codes(self, name: str) -> tuple[NDArray[np.intp], list[Any]]:
+        """Return the values of a column as places in the sorted list of those that occur.
+
+        A missing one is -1.
+        """
+        if name not in self._codes:
+            kept = self.frame[name].dtype if name in self.frame else None
+            if isinstance(kept, pd.CategoricalDtype) and kept.categories.is_monotonic_increasing:
+                places = np.asarray(self.frame[name].cat.codes, np.intp)
+                self._codes[name] = places, list(kept.categories)
+            else:
+                # As pandas holds it: words made objects first take five times longer.
+                found = self.column(name) if kept is None else self.frame[name]
+                codes, values = pd.factorize(found, sort=True)
+                self._codes[name] = codes.astype(np.intp, copy=False), values.tolist()
+        return self._codes[name]
+
+    def distinct(self, name: str, positions: NDArray[np.intp]) -> list[Any]:
+        """Return the values of a column that some pairs have, each once, in order."""
+        codes, values = self.codes(name)
+        return [values[code] for code in np.unique(codes[positions]) if code >= 0]
+
+    def name(self, position: int | np.intp) -> str:
+        """Return how messages call a pair."""
+        return f"{self.column('id')[position]} on {self.column('host')[position]}"
+
+
+def left_out(frame: pd.DataFrame) -> dict[str, list[str]]:
+    """Return the names of the pairs that never enter a report, by what they are."""
+    rehearsal, synthetic = _flag(frame, "rehearsal"), _flag(frame, "synthetic")
+    kinds = {
+        "Rehearsals": rehearsal,
+        "Records with synthetic joules (grade S)": synthetic & ~rehearsal,
+    }
+    return {
+        kind: sorted(frame["id"][which] + " on " + frame["host"][which])
+        for kind, which in kinds.items()
+        if which.any()
+    }
+
+
+def grouped(source: Pairs, by: Sequence[str]) -> list[NDArray[np.intp]]:
+    """Return the positions of the pairs that share the values of ``by``, groups in their order.
+
+    Within a group they are ordered by seed, session and name, however the frame is ordered.
+    """
+    if not len(source.frame):
+        return []
+    within = ("seed", "session_number", "host", "id")
+    codes = np.stack([source.codes(name)[0] for name in by])
+    order = np.lexsort([source.codes(name)[0] for name in within[::-1]] + list(codes[::-1]))
+    ordered = codes[:, order]
+    starts = np.flatnonzero((ordered[:, 1:] != ordered[:, :-1]).any(axis=0)) + 1
+    return list(np.split(order, starts))
+
+
+def require_poolable(source: Pairs, groups: Sequence[NDArray[np.intp]]) -> None:
+    """Make sure that the pairs of each group answer the same question.
+
+    Raises:
+        TableError: Two of one group do not; the message names them and the way out.
+    """
+    for column in SAME:
+        _require_alike(source, _numbered(source, groups), column, "be pooled")
+
+
+def require_comparable(source: Pairs, families: Sequence[NDArray[np.intp]]) -> None:
+    """Make sure that the pairs of each family were measured alike, on each of its hosts.
+
+    Raises:
+        TableError: Two of one family were not; the message names them and the way out.
+    """
+    hosts, names = source.codes("host")
+    for column in SAME_ON_ONE_HOST:
+        units = _numbered(source, families) * len(names) + hosts
+        _require_alike(source, units, column, "stand in one table")
+
+
+def _numbered(source: Pairs, groups: Sequence[NDArray[np.intp]]) -> NDArray[np.intp]:
+    number = np.zeros(len(source.frame), np.intp)
+    for place, positions in enumerate(groups):
+        number[positions] = place
+    return number
+
+
+def unavailable(documents: Iterable[str | None]) -> list[str]:
+    """Return why meters could not be opened, without how to mend that, which is no finding.
+
+    Args:
+        documents: Values of the flat column ``unavailable_json``.
+    """
+    said = set()
+    for text in {text for text in documents if text}:
+        for name, reason in json.loads(text).items():
+            first = " ".join(reason.partition("\n")[0].partition(". ")[0].split()).rstrip(".")
+            said.add(first if name in first else f"{name}: {first}")
+    return sorted(said)
+
+
+def told_apart(values: Iterable[str]) -> dict[str, str]:
+    """Return what tells several JSON objects apart: of each the values in which they differ."""
+    objects = {value: _flattened(json.loads(value)) for value in values}
+    keys = sorted({key for one in objects.values() for key in one})
+    differing = [key for key in keys if len({json.dumps(o.get(key)) for o in objects.values()}) > 1]
+    return {
+        value: ", ".join(f"{key} {_said(one.get(key))}".strip() for key in differing)
+        for value, one in objects.items()
+    }
+
+
+def _require_alike(source: Pairs, group: NDArray[np.intp], column: str, what: str) -> None:
+    codes, values = source.codes(column)
+    if column == "data_json":
+        codes, values = _of_the_test(codes, values)
+    known = np.flatnonzero(codes >= 0)
+    _, firsts, which = np.unique(group[known], return_index=True, return_inverse=True)
+    odd = np.flatnonzero(codes[known] != codes[known[firsts]][which])
+    if not odd.size:
+        return
+    other = known[odd[0]]
+    first = known[firsts][which[odd[0]]]
+    unlike = [values[codes[position]] for position in (first, other)]
+    if column.endswith("_json"):
+        unlike = list(told_apart(unlike).values())
+    way_out = _WAYS_OUT.get(
+        column, f"Add {column} to by: and sections: in the table's YAML to tell them apart"
     )
+    raise TableError(
+        f"{source.name(first)} and {source.name(other)} cannot {what}: "
+        f"{column.removesuffix('_json')} is {unlike[0]} for one and {unlike[1]} for the other. "
+        f"{way_out}, or choose one in the table's YAML with where:"
+    )
+
+
+def _of_the_test(
+    codes: NDArray[np.intp], values: Sequence[str]
+) -> tuple[NDArray[np.intp], list[str]]:
+    # Where data came from may differ, what was asked of the models may not.
+    tests = [json.dumps((json.loads(v) or {}).get("test"), sort_keys=True) for v in values]
+    distinct = sorted(set(tests))
+    places = np.array([*(distinct.index(test) for test in tests), -1], np.intp)
+    return places[codes], distinct
+
+
+def _flattened(value: Any, path: str = "") -> dict[str, Any]:
+    if value is None and not path:
+        return {}
+    if not isinstance(value, Mapping) or not value:
+        return {path: value}
+    return {
+        name: inner
+        for key, below in value.items()
+        for name, inner in _flattened(below, f"{path}.{key}" if path else str(key)).items()
+    }
+
+
+def _said(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _flag(frame: pd.DataFrame, name: str) -> pd.Series[bool]:
+    return frame[name].fillna(False).astype(bool)

@@ -1,45 +1,77 @@
-"""The table of pairs, written for the paper and shown in the terminal.
+"""The tables of the paper, written in every format and shown in the terminal.
 
 The same records give the same bytes, whatever their order, the locale or the time zone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench.records import Record
-from bench.reporting.formats import csv_text, markdown
+from bench.reporting import formats, raw, workbook
 from bench.reporting.latex import latex
-from bench.reporting.sections import assemble
+from bench.reporting.sections import Table, assemble
+from bench.reporting.selection import Records
+from bench.reporting.specs import TableSpec
 from bench.reporting.terminal import TerminalTable
-from bench.store import SetAside, write_text
+from bench.store import write_bytes
 
-NAME = "pairs"
+PAIRS = "pairs"
+"""Name of the table of single pairs: its CSV holds every flat column."""
+
+MOST_ROWS = 400
+"""Rows that somebody may still read; of more there is only the CSV."""
+
+FORMATS: dict[str, Callable[[Table], bytes]] = {
+    "md": lambda table: formats.markdown(table).encode(),
+    "csv": lambda table: formats.csv_text(table).encode(),
+    "tex": lambda table: latex(table).encode(),
+    "json": lambda table: formats.json_text(table).encode(),
+    "xlsx": workbook.workbook,
+}
+"""By the end of a file's name."""
 
 
-def write(
-    records: Iterable[Record], set_aside: Iterable[SetAside], out: Path, command: str
-) -> list[Path]:
-    """Write ``pairs.md``, ``pairs.csv`` and ``pairs.tex`` and return their paths.
+def write(records: Records, specs: Sequence[TableSpec], out: Path) -> list[Path]:
+    """Write every table in every format and return the paths.
 
     Args:
-        records: In any order; those that must not enter are named under the table.
-        set_aside: Documents that are no records, named likewise.
+        records: In any order; those that must not enter are named under each table.
+        specs: What the tables show.
         out: Folder of the files; it is made if it is not there.
-        command: The command that makes them, for their first line.
 
     Raises:
-        TableError: A column would show joules of two grades.
+        TableError: A table would pool or show what must not stand together.
     """
-    table = assemble(records, set_aside)
-    texts = {"md": markdown, "csv": csv_text, "tex": latex}
+    made: dict[str, bytes] = {}
+    for spec in specs:
+        made |= _contents(records, spec)
     # All are made before one is written: a refusal leaves the old files as they are.
-    made = {suffix: make(table, command) for suffix, make in texts.items()}
     out.mkdir(parents=True, exist_ok=True)
-    return [write_text(out / f"{NAME}.{suffix}", text) for suffix, text in made.items()]
+    for spec in specs:
+        for end in FORMATS:
+            if (name := f"{spec.name}.{end}") not in made:
+                (out / name).unlink(missing_ok=True)  # of an earlier report on other records
+    return [write_bytes(out / name, content) for name, content in made.items()]
 
 
-def terminal(records: Iterable[Record], set_aside: Iterable[SetAside]) -> TerminalTable:
-    """Return the same table for rich to print; columns give way where the console is narrow."""
-    return TerminalTable(assemble(records, set_aside))
+def shown(records: Records, spec: TableSpec) -> TerminalTable:
+    """Return a table for rich to print; columns give way where the console is narrow."""
+    return TerminalTable(assemble(records, spec))
+
+
+def _contents(records: Records, spec: TableSpec) -> dict[str, bytes]:
+    """Return the files of one table by name."""
+    made: dict[str, bytes] = {}
+    if spec.name != PAIRS or len(records.pairs) <= MOST_ROWS:
+        table = assemble(records, spec)
+        forms = FORMATS if _rows_of(table) <= MOST_ROWS else {"csv": FORMATS["csv"]}
+        made = {f"{spec.name}.{end}": form(table) for end, form in forms.items()}
+    if spec.name == PAIRS:
+        made[f"{spec.name}.csv"] = raw.csv_bytes(records.chosen(spec.where), records.origin)
+    return made
+
+
+def _rows_of(table: Table) -> int:
+    """Return how many rows a table has in all its sections."""
+    return sum(len(section.cells) for section in table.sections)

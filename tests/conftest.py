@@ -1,0 +1,26 @@
+"""What several test files need of their surroundings."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def as_nobody() -> Iterator[Path]:
+    """Give up root's rights, to which no folder is read-only, and give a folder to try in."""
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    folder.chmod(0o777)
+    was_root = os.geteuid() == 0
+    if was_root:
+        os.seteuid(65534)
+    yield folder
+    if was_root:
+        os.seteuid(0)
+    folder.chmod(0o777)
+    shutil.rmtree(folder)
