@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from bench.findings import Comparison
-from bench.readings import MEASURED_GRADES, Phase
+from bench.readings import MEASURED_GRADES, Phase, Reading
 from bench.records import Arm, Record
 
 GRADES = ("A", "B", "C", "S")
@@ -26,13 +26,8 @@ MEASURES = (*(f"energy_{grade.lower()}" for grade in GRADES), "wall", "cpu")
 _COMPARED = {
     "source": pa.string(),
     "scope": pa.string(),
-    "ratio": pa.float64(),
-    "low": pa.float64(),
-    "high": pa.float64(),
-    "p_value": pa.float64(),
-    "log_ratio_sd": pa.float64(),
-    "baseline_per_item": pa.float64(),
-    "variant_per_item": pa.float64(),
+    **dict.fromkeys(("ratio", "low", "high", "p_value", "log_ratio_sd"), pa.float64()),
+    **dict.fromkeys(("baseline_per_item", "variant_per_item"), pa.float64()),
 }
 _ARM = {
     "digest": pa.string(),
@@ -107,8 +102,8 @@ SCHEMA = pa.schema(
         ("idle_power_b_w", pa.float64()),
         ("idle_drift", pa.float64()),
         ("baseline_drift", pa.float64()),
-        ("overhead_cpu_share", pa.float64()),
-        ("overhead_wall_s", pa.float64()),
+        *((f"overhead_{name}", pa.float64()) for name in ("cpu_share", "wall_s", "edges_cpu_s")),
+        *((f"overhead_energy_{grade}_j", pa.float64()) for grade in "ab"),
     ]
 )
 """Columns and their types; units are suffixes, ``_json`` holds what differs from host to host."""
@@ -168,6 +163,8 @@ def row(record: Record, folder: str) -> dict[str, Any]:
         "baseline_drift": session.baseline_drift,
         "overhead_cpu_share": session.overhead.cpu_share,
         "overhead_wall_s": session.overhead.wall_s,
+        "overhead_edges_cpu_s": session.overhead.edges_cpu_s,
+        **{f"overhead_energy_{g.lower()}_j": _most(session.overhead.readings, g) for g in "AB"},
     }
 
 
@@ -294,3 +291,8 @@ def _parts(part: Any) -> dict[str, Any]:
 @functools.cache
 def _names(kind: Any) -> tuple[str, ...]:
     return tuple(f.name for f in fields(kind))
+
+
+def _most(readings: Iterable[Reading], grade: str) -> float | None:
+    found = [r.energy_j for r in readings if r.grade == grade and r.energy_j is not None]
+    return max(found, default=None)

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from factories import record
+from factories import frame, record
 
 from bench.meters import MeterError
 from bench.meters.codecarbon import CodeCarbon
@@ -19,6 +19,7 @@ from bench.meters.codecarbon.channels import carbon_of
 from bench.meters.codecarbon.tracker import calibrate
 from bench.records import Record
 from bench.reporting import notes
+from bench.reporting.rows import BY, rows
 
 ROOT = Path(__file__).parents[1]
 GOOD = "idle_w: 20\nfull_load_w: 120.5\nsource: plug at the wall, 2026-11-21\n"
@@ -135,7 +136,8 @@ def with_carbon(made: Record) -> Record:
 
 
 def said(*records: Record) -> str:
-    return "\n".join(note.text for note in notes.of_section(records))
+    made = rows(frame(*records), (*BY, "seed"))
+    return "\n".join(note.text for note in notes.of_section(made, ["carbon", "modelled"]))
 
 
 def test_counted_joules_are_told_as_grams_with_intensity_year_and_source() -> None:

@@ -198,6 +198,17 @@ def test_a_folder_whose_name_is_not_utf_8_is_named(tmp_path: Path) -> None:
         assert aside(found) == {"gr\\udcfcn": "its name is not UTF-8"}
 
 
+def test_in_the_folder_of_a_pair_no_other_is_looked_for(tmp_path: Path) -> None:
+    (one, *_) = many(tmp_path)
+    place = f"{one.host}/{one.id}"
+    put(tmp_path, f"{place}/old", to_json(record(seed=7)))
+    for found in (collection.read(tmp_path), collection.read(tmp_path)):
+        assert len(found.pairs) == 4
+        assert found.set_aside == ()
+    (tmp_path / place / "record.json").unlink()
+    assert f"{place}/old" in set(collection.read(tmp_path).pairs["folder"])
+
+
 def test_a_link_to_a_folder_is_not_followed(tmp_path: Path) -> None:
     put(tmp_path, "a", GOOD)
     (tmp_path / "a" / "loop").symlink_to("..")
@@ -249,12 +260,8 @@ def test_a_folder_that_has_not_changed_is_not_opened_again(
 
     monkeypatch.setattr(sources.os, "scandir", noted)
     pandas.testing.assert_frame_equal(collection.read(tmp_path).pairs, found.pairs)
-    above = {".", "one", "two"} | {
-        f"{host}/{part}"
-        for host in ("one", "two")
-        for part in ("resnet50_cifar10", "resnet50_cifar10/prune")
-    }
-    assert set(folders) == above
+    parts = ("", "/resnet50_cifar10", "/resnet50_cifar10/prune")
+    assert sorted(folders) == [".", *(f"{host}{part}" for host in ("one", "two") for part in parts)]
 
 
 def flipped(path: Path) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from factories import record
+from factories import frame, record
 
 from bench.readings import Reading
 from bench.reporting import notes
+from bench.reporting.rows import rows
 
 
 def test_the_note_tells_the_worst_of_a_tables_records() -> None:
@@ -24,7 +25,8 @@ def test_the_note_tells_the_worst_of_a_tables_records() -> None:
         ),
     )
     costly = replace(mild, session=replace(mild.session, overhead=worse))
-    told = [note.text for note in notes.of_section([mild, costly])]
+    both = rows(frame(mild, replace(costly, id="another", seed=1)))
+    told = [note.text for note in notes.of_section(both, ["overhead"])]
     assert (
         "Cost of measuring, at most: an empty window is charged 0.05 ms and at most 0.12 J a "
         "counter; reading at its edges takes 4.2 CPU-ms outside it; harness and meters take 0.31% "

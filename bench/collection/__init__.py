@@ -79,12 +79,11 @@ def _gathered(root: Path, refresh: bool) -> tuple[pa.Table, list[SetAside]]:
         return _gathered(root, refresh=True)
     new = parse_in_shares(root, sorted(source.folder for source in found.changed))
     set_aside = found.set_aside + new.set_aside
-    if not new.table.num_rows and found.same == dict(enumerate(stored.known.leaf_ns)):
+    if not new.table.num_rows and len(found.same) == rows.num_rows:
         return rows, set_aside
     kept = rows.take(pa.array(sorted(found.same), pa.int64()))
     rows = _ordered(pa.concat_tables([kept, new.table]))
-    sources = (*stored.known.sources(found.same), *found.changed)
-    cache.save(root, rows, {source.folder: source for source in sources})
+    cache.save(root, rows, stored.known, found.changed)
     return rows, set_aside
 
 

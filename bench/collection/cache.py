@@ -11,7 +11,7 @@ import logging
 import os
 import pkgutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -103,17 +103,20 @@ def _known(sources: pa.Table) -> Known:
     return Known(places, *(sources[name].to_numpy().tolist() for name in _SOURCE))
 
 
-def save(root: Path, table: pa.Table, sources: Mapping[str, Source]) -> None:
+def save(root: Path, table: pa.Table, known: Known, changed: Iterable[Source]) -> None:
     """Write the rows whole or not at all; a folder that may not be written to has no cache.
 
     Args:
         root: Folder of the results.
         table: Rows of ``COLUMNS``.
-        sources: Their documents, by folder.
+        known: Their documents as they were stored.
+        changed: Those among them that are new or have changed.
     """
-    each = [sources[folder] for folder in table["folder"].to_pylist()]
-    for number, name in enumerate(_SOURCE, 1):
-        table = table.append_column(name, pa.array((s[number] for s in each), pa.int64()))
+    now = dict(zip(known.places, zip(known.modified_ns, known.size, strict=True), strict=True))
+    now |= {source.folder: source[1:] for source in changed}
+    each = [now[folder] for folder in table["folder"].to_pylist()]
+    for number, name in enumerate(_SOURCE):
+        table = table.append_column(name, pa.array([s[number] for s in each], pa.int64()))
     tagged = table.replace_schema_metadata({_TAG: _version()})
     staging = root / f"{NAME}.writing-{os.getpid()}"
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +15,10 @@ from bench import store
 _TICK_NS = 2_000_000_000
 """Longest step of a file system's clock (FAT's): what changed within it may change once more
 without showing it."""
+
+
+_DEPTH = 4
+"""Folders between the root and a record: host, workload, technique, seed and digest."""
 
 
 class SetAside(NamedTuple):
@@ -31,13 +35,11 @@ class Source(NamedTuple):
         folder: Where it lies, relative to the root, with forward slashes; empty in the root itself.
         modified_ns: Its time of change; 0 if too young to be relied on.
         size: In bytes.
-        leaf_ns: Time of change of its folder if no other folder lies in there; else 0.
     """
 
     folder: str
     modified_ns: int
     size: int
-    leaf_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +49,6 @@ class Known:
     places: dict[str, int] = field(default_factory=dict)
     modified_ns: Sequence[int] = ()
     size: Sequence[int] = ()
-    leaf_ns: Sequence[int] = ()
-
-    def sources(self, same: Mapping[int, int]) -> Iterator[Source]:
-        """Yield those that have not changed, given their places and their ``leaf_ns`` now."""
-        for folder, place in self.places.items():
-            if place in same:
-                yield Source(folder, self.modified_ns[place], self.size[place], same[place])
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +56,12 @@ class Listing:
     """What lies below a root, in no order.
 
     Attributes:
-        same: Places of the known documents that have not changed, with their ``leaf_ns`` now.
+        same: Places of the known documents that have not changed.
         changed: All others.
         set_aside: What cannot be looked at, and what has a record's name and is no file.
     """
 
-    same: dict[int, int] = field(default_factory=dict)
+    same: list[int] = field(default_factory=list)
     changed: list[Source] = field(default_factory=list)
     set_aside: list[SetAside] = field(default_factory=list)
 
@@ -75,14 +70,15 @@ def listing(root: Path, known: Known) -> Listing:
     """Return the documents below a root.
 
     Hidden folders are skipped (artefacts, logs, half-written records), links to folders are not
-    followed.
+    followed, and in the folder of a pair, as deep as the store puts it, no other pair is looked
+    for.
     """
     looking = _Looking(known)
     waiting = [("", str(root), 0)]
     while waiting:
-        folder, path, changed_ns = waiting.pop()
+        folder, path, depth = waiting.pop()
         try:
-            waiting += looking.into(folder, path, changed_ns)
+            waiting += looking.into(folder, path, depth)
         except OSError as err:
             looking.found.set_aside.append(SetAside(Path(folder), said(err)))
     return looking.found
@@ -104,10 +100,10 @@ class _Looking:
         self._known = known
         self._settled_ns = time.time_ns() - _TICK_NS
 
-    def into(self, folder: str, path: str, changed_ns: int) -> list[tuple[str, str, int]]:
+    def into(self, folder: str, path: str, depth: int) -> list[tuple[str, str, int]]:
         """Look into one folder and return those in it that are to be looked into."""
         record: os.stat_result | None = None
-        leaf, waiting = True, []
+        waiting = []
         with os.scandir(path) as entries:
             for entry in entries:
                 if entry.name.startswith("."):
@@ -115,36 +111,26 @@ class _Looking:
                 if entry.name == store.RECORD:
                     record = self._document(folder, entry)
                 elif entry.is_dir(follow_symlinks=False):
-                    leaf = False
                     inner = f"{folder}/{entry.name}" if folder else entry.name
                     if not entry.name.isascii() and (shown := printable(inner)) != inner:
                         self.found.set_aside.append(SetAside(Path(shown), "its name is not UTF-8"))
-                        continue
-                    inner_ns = entry.stat(follow_symlinks=False).st_mtime_ns
-                    if not self._unopened(inner, entry.path, inner_ns):
-                        waiting.append((inner, entry.path, inner_ns))
+                    elif depth + 1 < _DEPTH or not self._unopened(inner, entry.path):
+                        waiting.append((inner, entry.path, depth + 1))
         if record:
-            self._add(folder, record, changed_ns if leaf else 0)
-        return waiting
+            self._add(folder, record)
+        return waiting if record is None or depth < _DEPTH else []
 
-    def _unopened(self, folder: str, path: str, changed_ns: int) -> bool:
-        """Take a folder that held only a record and has not changed since, without opening it.
-
-        Two questions to the system instead of five: 100,000 folders feel it.
-        """
-        known, place = self._known, self._known.places.get(folder)
-        if place is None or known.leaf_ns[place] != changed_ns:
+    def _unopened(self, folder: str, path: str) -> bool:
+        """Take a known pair without opening its folder: one question to the system, not four."""
+        if folder not in self._known.places:
             return False
         try:
             record = os.stat(f"{path}/{store.RECORD}")  # noqa: PTH116 - a Path takes longer
         except OSError:
             return False
-        if record.st_mtime_ns == known.modified_ns[place] and record.st_size == known.size[place]:
-            self.found.same[place] = changed_ns
-            return True
         if not stat.S_ISREG(record.st_mode):
             return False
-        self._add(folder, record, changed_ns)
+        self._add(folder, record)
         return True
 
     def _document(self, folder: str, entry: os.DirEntry[str]) -> os.stat_result | None:
@@ -158,12 +144,15 @@ class _Looking:
         self.found.set_aside.append(SetAside(Path(folder, store.RECORD), reason))
         return None
 
-    def _add(self, folder: str, record: os.stat_result, leaf_ns: int) -> None:
-        leaf_ns = leaf_ns if leaf_ns < self._settled_ns else 0
+    def _add(self, folder: str, record: os.stat_result) -> None:
         known, place = self._known, self._known.places.get(folder)
-        is_now = record.st_mtime_ns, record.st_size
-        if place is not None and (known.modified_ns[place], known.size[place]) == is_now:
-            self.found.same[place] = leaf_ns
+        modified_ns, size = record.st_mtime_ns, record.st_size
+        if (
+            place is not None
+            and modified_ns == known.modified_ns[place]
+            and size == known.size[place]
+        ):
+            self.found.same.append(place)
         else:
-            modified_ns = record.st_mtime_ns if record.st_mtime_ns < self._settled_ns else 0
-            self.found.changed.append(Source(folder, modified_ns, record.st_size, leaf_ns))
+            relied_on = modified_ns if modified_ns < self._settled_ns else 0
+            self.found.changed.append(Source(folder, relied_on, size))

@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-import numpy as np
-
 from bench.collection import SetAside
 from bench.reporting import metered
 from bench.reporting.cells import Note, listed, points, ratio
@@ -101,15 +99,16 @@ def _discards(rows: Sequence[Row]) -> Iterator[Note]:
 
 def _overhead(rows: Sequence[Row]) -> Iterator[Note]:
     """Yield what measuring cost, the worst of these rows."""
-    wall_s, share = (
-        np.concatenate([row.made(f"overhead_{name}").astype(float) for row in rows])
-        for name in ("wall_s", "cpu_share")
+    wall_s, edges_cpu_s, share, *charged_j = (
+        max((float(v) for row in rows for v in row.made(f"overhead_{name}") if v == v), default=0.0)
+        for name in ("wall_s", "edges_cpu_s", "cpu_share", "energy_a_j", "energy_b_j")
     )
-    if np.isfinite(wall_s).any() and np.isfinite(share).any():
-        yield Note(
-            f"Cost of measuring, at most: an empty window is charged {1e3 * np.nanmax(wall_s):.2g} "
-            f"ms; harness and meters take {np.nanmax(share):.2%} of a core while idling."
-        )
+    joules = f" and at most {max(charged_j):.2g} J a counter" if any(charged_j) else ""
+    yield Note(
+        f"Cost of measuring, at most: an empty window is charged {1e3 * wall_s:.2g} ms{joules}; "
+        f"reading at its edges takes {1e3 * edges_cpu_s:.2g} CPU-ms outside it; harness and meters "
+        f"take {share:.2%} of a core while idling."
+    )
 
 
 def _noise_floor(rows: Sequence[Row]) -> Iterator[Note]:
