@@ -170,8 +170,20 @@ def _explain(err: Exception) -> str:
         near = _nearest(choice, err.options)
         return f"{group}={choice}: there is no such {group}. {near} All: {', '.join(err.options)}"
     if unknown := re.search(r"Could not override '([^']+)'", text):
-        return f"{unknown[1]}: there is no such key. {_nearest(unknown[1], _keys())}"
+        return f"{unknown[1]}: there is no such key. {_swept(unknown[1])}" + _nearest(
+            unknown[1], _keys()
+        )
     return text
+
+
+def _swept(key: str) -> str:
+    """Say how to give a key that only a sweep's choices have: Hydra asks the default first."""
+    group = key.partition(".")[0]
+    words = [word for word in sys.argv[1:] if word.startswith((f"{group}=", f"{key}="))]
+    if not any("," in word for word in words if word.startswith(f"{group}=")):
+        return ""
+    value = next(word.partition("=")[2] for word in words if word.startswith(f"{key}="))
+    return f"{group} is swept: {key}='choice({value})' sets it, where every choice has it. "
 
 
 def _nearest(word: str, known: Sequence[str]) -> str:
@@ -184,7 +196,11 @@ def _keys() -> list[str]:
     from hydra import compose, initialize_config_dir
 
     groups = {path.name for path in conf_folder().iterdir() if path.is_dir()}
-    chosen = [word for word in sys.argv[1:] if word.partition("=")[0] in groups and "," not in word]
+    chosen = [
+        word
+        for word in sys.argv[1:]
+        if "=" in word and word.partition("=")[0] in groups and "," not in word
+    ]
     with initialize_config_dir(str(conf_folder()), version_base=None):
         config = OmegaConf.to_container(compose("config", chosen), resolve=False)
 
