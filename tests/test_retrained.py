@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from test_training import run
-from tiny import RECIPE, Tiny, same_tensors
+from tiny import EAGER, RECIPE, Tiny, configured, same_tensors
 from torch import Tensor, nn
 
+from bench import artefacts, facts
 from bench.techniques import Loss, Setting, TechniqueError, Terms
 from bench.techniques.resolution import Resolution
 from bench.techniques.retrained import Retrained
+from bench.techniques.structured_pruning import StructuredPruning
 from bench.training.memory import forget_activations, remember_activations
 from bench.workloads import Batch
 
@@ -126,7 +129,7 @@ def test_images_are_averaged_down_before_the_model() -> None:
     smaller = Resolution("resolution", 4, 0, 0.01)
     model = Tiny().build(0).eval()
     batch = Tiny().test_examples().__getitems__(range(3))
-    resized = smaller.prepare(model, Setting(Tiny(), model, 0))
+    resized = smaller.prepare(copy.deepcopy(model), Setting(Tiny(), model, 0))
     by_hand = batch["pixels"].reshape(3, 3, 4, 2, 4, 2).mean(dim=(3, 5))
     torch.testing.assert_close(Tiny().forward(resized, batch), model(by_hand))
     fresh = smaller.restore(Tiny().build(1), {}, Tiny())
@@ -138,3 +141,20 @@ def test_a_resolution_that_is_none_is_refused() -> None:
         Resolution("resolution", 8, 0, 0.01).require(TERMS)
     with pytest.raises(ValueError, match=r"technique\.size=0 must be at least 1"):
         Resolution("resolution", 0, 0, 0.01)
+
+
+def test_fewer_pixels_after_fewer_channels_reload_as_they_were_made(tmp_path: Path) -> None:
+    workload = configured("resnet_digits", architecture="resnet10")
+    chain = (
+        StructuredPruning("pruned", 0.5, None, "magnitude", "layer", 1, 8, 0.0, 0.02),
+        Resolution("resolution", 4, 0, 0.01),
+    )
+    model = workload.build(0).eval()
+    setting = Setting(workload, copy.deepcopy(model), 0)
+    for stage in chain:
+        model = stage.prepare(model, setting)
+    batch = facts.probe_batch(workload)
+    outputs = facts.probe(workload, EAGER, model, batch)
+    artefacts.save(model, chain, outputs, tmp_path, "ab" * 32)
+    fresh = artefacts.load(workload, chain, 9, tmp_path)
+    assert torch.equal(facts.probe(workload, EAGER, fresh, batch), outputs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import torch.nn.functional as F
@@ -11,18 +12,6 @@ from torch import Tensor, nn
 
 from bench.techniques import Setting, Technique, TechniqueError, Terms
 from bench.workloads import Workload
-
-
-class _Resized(nn.Module):
-    """A model of images that are made smaller first."""
-
-    def __init__(self, model: nn.Module, size: int) -> None:
-        super().__init__()
-        self.model = model
-        self.size = size
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        return self.model(F.interpolate(pixels, (self.size, self.size), mode="area"))
 
 
 @dataclass(frozen=True)
@@ -74,11 +63,21 @@ class Resolution(Technique):
             )
 
     def prepare(self, model: nn.Module, setting: Setting) -> nn.Module:
-        """Return the model behind a resizing."""
-        return _Resized(model, self.size)
+        """Return the model, which sees fewer pixels from now on."""
+        return self._resized(model)
 
     def restore(
         self, model: nn.Module, tensors: Mapping[str, Tensor], workload: Workload
     ) -> nn.Module:
-        """Return a fresh model behind a resizing."""
-        return _Resized(model, self.size)
+        """Return a fresh model that sees as many."""
+        return self._resized(model)
+
+    def _resized(self, model: nn.Module) -> nn.Module:
+        # A hook, not a module around it: names of tensors stay, which other stages go by.
+        model.register_forward_pre_hook(partial(_shrink, self.size))
+        return model
+
+
+def _shrink(size: int, model: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
+    """Return what the model is called with, averaged down."""
+    return F.interpolate(inputs[0], (size, size), mode="area")

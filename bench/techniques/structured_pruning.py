@@ -12,7 +12,8 @@ import torch_pruning as tp
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.techniques import Setting, Technique, TechniqueError, shape_of
+from bench.techniques import Setting, Technique, TechniqueError, Terms
+from bench.techniques.reshaping import reshape
 from bench.workloads import Batch, Workload
 
 IMPORTANCE = {
@@ -117,6 +118,15 @@ class StructuredPruning(Technique):
             return None
         return {"epochs": self.epochs, "learning_rate": self.learning_rate}
 
+    def require(self, terms: Terms) -> None:
+        """Refuse networks without convolutions: heads of attention would lose some features."""
+        if not any(isinstance(m, nn.Conv2d) for m in terms.workload.build(seed=0).modules()):
+            raise TechniqueError(
+                f"technique=structured_pruning removes channels of convolutions, and "
+                f"{terms.workload.name} has none: technique=head_pruning_ffn_pruning removes whole "
+                f"heads and neurons of encoders"
+            )
+
     def prepare(self, model: nn.Module, setting: Setting) -> nn.Module:
         """Return the model with its channels removed.
 
@@ -179,11 +189,7 @@ class StructuredPruning(Technique):
         self, model: nn.Module, tensors: Mapping[str, Tensor], workload: Workload
     ) -> nn.Module:
         """Return the model with every layer as wide as its saved weight."""
-        for name, module in model.named_modules():
-            shape = shape_of(tensors, f"{name}.weight")
-            if shape is not None:
-                _resize(module, shape)
-        return model
+        return reshape(model, tensors)
 
 
 def _first_examples(setting: Setting, count: int) -> Batch:
@@ -204,21 +210,3 @@ def _macs(model: nn.Module, setting: Setting, batch: Batch) -> int:
 
 def _last_linear(model: nn.Module) -> nn.Module:
     return [m for m in model.modules() if isinstance(m, nn.Linear)][-1]
-
-
-def _resize(module: nn.Module, shape: torch.Size) -> None:
-    """Give a layer the widths of a weight; its values are loaded afterwards."""
-    if isinstance(module, nn.Conv2d):
-        if module.groups == module.out_channels > 1:  # depthwise: one group a channel
-            module.groups = shape[0]
-        module.out_channels = shape[0]
-        module.in_channels = shape[1] * module.groups
-    elif isinstance(module, nn.Linear):
-        module.out_features, module.in_features = shape
-    elif isinstance(module, nn.BatchNorm2d):
-        module.num_features = shape[0]
-        for buffer in ("running_mean", "running_var"):
-            setattr(module, buffer, torch.empty(shape[0]))
-    for name, wanted in (("weight", shape), ("bias", shape[:1])):
-        if getattr(module, name, None) is not None:
-            setattr(module, name, nn.Parameter(torch.empty(wanted)))
