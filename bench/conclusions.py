@@ -13,7 +13,8 @@ from bench.measurement.session import Window, per_item
 from bench.readings import MEASURED_GRADES, Phase
 from bench.records import Arm, Discard
 from bench.statistics import lifecycle
-from bench.statistics.quality import non_inferiority, paired_accuracy
+from bench.statistics.metrics import METRICS
+from bench.statistics.quality import bootstrap_difference, non_inferiority, paired_accuracy
 from bench.statistics.ratios import direction, paired_ratio
 
 LEAST_BLOCKS = 2
@@ -83,27 +84,36 @@ def quality(
     arms: tuple[Sequence[float], Sequence[float]],
     margin: float,
 ) -> Quality:
-    """Return the paired difference in accuracy with Tango's interval, and the verdict at a margin.
+    """Return the paired difference in a metric with its interval, and the verdict at a margin.
+
+    The interval is Tango's for accuracies, a bootstrap of test examples for other metrics.
 
     Args:
-        metric: ``accuracy``; other metrics come with the workloads that need them.
+        metric: One of ``statistics.metrics``.
         labels: One per test example.
         arms: Predictions of baseline and variant on the same examples.
         margin: Fixed beforehand, a fraction.
     """
-    baseline, variant = (np.asarray(arm) == np.asarray(labels) for arm in arms)
-    difference = paired_accuracy(baseline, variant)
+    truth, baseline, variant = (np.asarray(column) for column in (labels, *arms))
+    of = METRICS[metric]
+    lost = gained = None
+    if metric == "accuracy":
+        right, still_right = baseline == truth, variant == truth
+        difference = paired_accuracy(right, still_right)
+        lost, gained = int((right & ~still_right).sum()), int((still_right & ~right).sum())
+    else:
+        difference = bootstrap_difference(of, truth, baseline, variant)
     return Quality(
         metric=metric,
-        baseline=float(baseline.mean()),
-        variant=float(variant.mean()),
+        baseline=of(truth, baseline),
+        variant=of(truth, variant),
         difference=difference.difference,
         low=difference.low,
         high=difference.high,
         margin=margin,
-        examples=len(baseline),
-        lost=int((baseline & ~variant).sum()),
-        gained=int((variant & ~baseline).sum()),
+        examples=len(truth),
+        lost=lost,
+        gained=gained,
         verdict=non_inferiority(difference.low, difference.high, margin),
     )
 

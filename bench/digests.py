@@ -8,7 +8,10 @@ import os
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _ASKED_FOR = (
     *("workload", "technique", "training", "runtime", "protocol", "meter"),
@@ -17,7 +20,7 @@ _ASKED_FOR = (
 _SHAPING_CODE = ("workloads", "techniques", "training", "production.py")
 _SHAPING_LIBRARIES = (
     *("torch", "torchao", "torchvision", "torch-pruning"),
-    *("transformers", "datasets", "numpy"),
+    *("transformers", "tokenizers", "datasets", "numpy"),
 )
 
 
@@ -55,6 +58,12 @@ def code_digest() -> str:
 def library_versions() -> dict[str, str]:
     """Return the versions of the libraries that shape a trained model."""
     return {name: version(name) for name in _SHAPING_LIBRARIES}
+
+
+def labels_sha256(labels: np.ndarray) -> str:
+    """Return a digest of labels: classes as 64-bit integers, scores as 64-bit floats."""
+    whole = bool((labels % 1 == 0).all())
+    return hashlib.sha256(labels.astype("<i8" if whole else "<f8").tobytes()).hexdigest()
 
 
 def folder_digest(root: str | None) -> str | None:

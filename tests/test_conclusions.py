@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
+import sklearn.metrics
 from factories import record as make_record
 
 from bench import conclusions
@@ -226,3 +228,21 @@ def test_only_counted_joules_save_energy(grade: str) -> None:
 def test_an_invalid_session_decides_nothing() -> None:
     verdict = say(invalid="idle drifted")
     assert (verdict.energy, verdict.time) == ("undecided", "undecided")
+
+
+def test_a_correlation_is_compared_by_a_bootstrap_and_has_no_lost_examples() -> None:
+    drawn = np.random.default_rng(1)
+    labels = drawn.integers(2, size=400)
+    said = np.where(drawn.random(400) < 0.2, 1 - labels, labels)
+    found = conclusions.quality(
+        "matthews_correlation", labels.tolist(), (said.tolist(), said.tolist()), margin=0.01
+    )
+    assert found.baseline == pytest.approx(sklearn.metrics.matthews_corrcoef(labels, said))
+    assert (found.difference, found.low, found.high) == (0, 0, 0)
+    assert (found.lost, found.gained, found.verdict) == (None, None, "non-inferior")
+    worse = np.where(drawn.random(400) < 0.3, 1 - said, said)
+    found = conclusions.quality(
+        "matthews_correlation", labels.tolist(), (said.tolist(), worse.tolist()), margin=0.01
+    )
+    assert found.low < found.difference < found.high < -0.01
+    assert found.verdict == "inferior"

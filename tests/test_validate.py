@@ -990,14 +990,23 @@ def test_failures_are_counted_and_broken_records_named(results: Path) -> None:
     assert [f.message for f in found.findings] == ["record.json.broken-1 was set aside: no record"]
 
 
-def test_a_metric_that_is_no_accuracy_is_named_as_not_recomputed(results: Path) -> None:
+def test_a_metric_that_is_not_known_is_named_as_not_recomputed(results: Path) -> None:
+    with edited(pruned(results)) as edit:
+        edit.record["quality"].update(metric="bleu", lost=None, gained=None)
+        for arm in ("baseline", "variant"):
+            edit.record[arm]["metrics"]["bleu"] = edit.record["quality"][arm]
+    found = examination.examine(results)
+    assert found.findings == ()
+    assert found.notes["quality not recomputed (bleu)"] == 1
+
+
+def test_a_correlation_that_does_not_follow_from_the_predictions_is_an_error(results: Path) -> None:
     with edited(pruned(results)) as edit:
         edit.record["quality"].update(metric="f1", lost=None, gained=None)
         for arm in ("baseline", "variant"):
             edit.record[arm]["metrics"]["f1"] = edit.record["quality"][arm]
     found = examination.examine(results)
-    assert found.findings == ()
-    assert found.notes["quality not recomputed (f1)"] == 1
+    assert {f.check for f in found.findings} == {"f1", "quality interval"}
 
 
 # The command.

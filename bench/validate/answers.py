@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
-from bench.statistics.quality import tango_interval
+from bench.digests import labels_sha256
+from bench.statistics import metrics
+from bench.statistics.quality import bootstrap_difference, tango_interval
 from bench.validate import Finding
 from bench.validate.case import Case, Columns
 
@@ -53,8 +54,7 @@ def _rows(case: Case, answers: Columns) -> Iterator[Finding]:
     if "examples" in test:
         yield from case.equal("examples", "quality.examples", examples, test["examples"])
     if "labels_sha256" in test and answers["label"].dtype.kind in "iuf":
-        labels = answers["label"].astype("<i8").tobytes()
-        found = hashlib.sha256(labels).hexdigest()
+        found = labels_sha256(answers["label"])
         field = "SHA-256 of the labels in predictions.parquet"
         yield from case.equal("labels", field, found, test["labels_sha256"])
 
@@ -73,5 +73,18 @@ def _accuracy(case: Case, answers: Columns) -> Iterator[Finding]:
     yield from case.equal("quality interval", "quality.high", judged.high, high)
 
 
-METRICS: Mapping[str, Callable[[Case, Columns], Iterator[Finding]]] = {"accuracy": _accuracy}
+def _correlation(case: Case, answers: Columns) -> Iterator[Finding]:
+    judged = case.record.quality
+    of, truth = metrics.METRICS[judged.metric], answers["label"]
+    for name in ("baseline", "variant"):
+        found = of(truth, answers[name])
+        yield from case.equal(judged.metric, f"quality.{name}", getattr(judged, name), found)
+    again = bootstrap_difference(of, truth, answers["baseline"], answers["variant"])
+    yield from case.equal("quality interval", "quality.low", judged.low, again.low)
+    yield from case.equal("quality interval", "quality.high", judged.high, again.high)
+
+
+METRICS: Mapping[str, Callable[[Case, Columns], Iterator[Finding]]] = {
+    name: _accuracy if name == "accuracy" else _correlation for name in metrics.METRICS
+}
 """How a metric is computed anew from predictions; a metric without an entry is not recomputed."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ import torchvision
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from bench.digests import labels_sha256
 from bench.workloads import Batch, Examples, Workload, WorkloadError
 from bench.workloads.vision import images, resnet
 from bench.workloads.vision.images import Augment, Split
@@ -143,7 +143,7 @@ class Vision(Workload):
             labels = self._labels(split)
             description[split] = {
                 "examples": len(labels),
-                "labels_sha256": hashlib.sha256(labels.astype("<i8").tobytes()).hexdigest(),
+                "labels_sha256": labels_sha256(labels),
             }
         return description
 
