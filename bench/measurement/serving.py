@@ -34,16 +34,25 @@ def load_of(
 ) -> Load:
     """Return the work of an arm: forward passes over inputs that lie ready on the device.
 
-    ``request`` is a batch of one.
+    Where batches differ in shape, as texts do in length, a unit of work is one round over all of
+    them: else the slower arm would spend its windows on the first few, the faster one on all.
+
+    Args:
+        workload: Says how the model is called.
+        served: The model as it is called.
+        batches: What a window goes through in turn.
+        request: A batch of one.
     """
+    shapes = {tuple((name, t.shape) for name, t in batch.items()) for batch in batches}
+    round_of = 1 if len(shapes) == 1 else len(batches)
 
     def run(passes: int) -> None:
         with torch.inference_mode():
-            for index in range(passes):
+            for index in range(passes * round_of):
                 workload.forward(served, batches[index % len(batches)])
 
     def ask() -> None:
         with torch.inference_mode():
             workload.forward(served, request)
 
-    return Load(run, workload.batch_size, ask)
+    return Load(run, workload.batch_size * round_of, ask)
