@@ -52,7 +52,7 @@ from bench.workloads import Workload
 
 log = logging.getLogger(__name__)
 
-_NOT_SHAPING = ("batch_size", "margin", "data_root")
+_NOT_SHAPING = ("batch_size", "margin", "data_root", "default_student")
 """Knobs of a workload that change how a model is used, not what it learns."""
 
 
@@ -133,6 +133,7 @@ def _require(pair: Pair) -> None:
     terms = Terms(
         pair.workload, pair.config["training"], pair.runtime.mode, pair.runtime.torch_device
     )
+    pair.workload.require(pair.runtime.mode)
     for stage in pair.technique.stages:
         stage.require(terms)
         if stage.recipe is not None:

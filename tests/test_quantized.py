@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny import EAGER, Tiny, same_tensors
+from tiny import EAGER, Tiny, same_tensors, tiny_language
 from torch import Tensor, nn
 
 from bench import artefacts, facts
@@ -43,7 +43,7 @@ class Perceptron(Tiny):
 def test_packed_weights_take_a_quarter_of_the_bytes_and_reload_exactly(
     tmp_path: Path, scheme: Any
 ) -> None:
-    technique, workload = Quantized(scheme, scheme), Perceptron()
+    technique, workload = Quantized(scheme, scheme, embeddings=False), Perceptron()
     model = workload.build(0).eval().requires_grad_(False)
     packed = technique.convert(copy.deepcopy(model), Setting(workload, model, 0))
     batch = facts.probe_batch(workload)
@@ -60,8 +60,10 @@ def test_packed_weights_take_a_quarter_of_the_bytes_and_reload_exactly(
 def test_a_model_of_convolutions_is_refused_before_it_is_trained() -> None:
     terms = Terms(Tiny(), {}, "eager", CPU)
     with pytest.raises(TechniqueError, match=r"linear layers, which hold \d+% of .*int8_static"):
-        Quantized("int8_dynamic", "int8_dynamic").require(terms)
-    Quantized("int8_dynamic", "int8_dynamic").require(replace(terms, workload=Perceptron()))
+        Quantized("int8_dynamic", "int8_dynamic", embeddings=False).require(terms)
+    Quantized("int8_dynamic", "int8_dynamic", embeddings=False).require(
+        replace(terms, workload=Perceptron())
+    )
 
 
 @pytest.mark.parametrize(
@@ -70,12 +72,12 @@ def test_a_model_of_convolutions_is_refused_before_it_is_trained() -> None:
 def test_schemes_without_kernels_here_are_refused(scheme: Any, capability: str) -> None:
     terms = Terms(Perceptron(), {}, "eager", CPU)
     with pytest.raises(TechniqueError, match=f"compute capability {capability} or more, and there"):
-        Quantized(scheme, scheme).require(terms)
+        Quantized(scheme, scheme, embeddings=False).require(terms)
 
 
 def test_an_unknown_scheme_is_refused() -> None:
     with pytest.raises(ValueError, match=r"technique\.scheme is 'int2': one of int8_weight_only"):
-        Quantized("int2", "int2")  # type: ignore[arg-type]
+        Quantized("int2", "int2", embeddings=False)  # type: ignore[arg-type]
 
 
 def test_two_of_every_four_weights_are_left_the_larger_ones() -> None:
@@ -118,3 +120,22 @@ def test_sparse_units_answer_as_the_dense_model_does() -> None:
     pixels = torch.randn(64, 3, 8, 8, device="cuda", dtype=torch.bfloat16)
     before = sparse(pixels)
     torch.testing.assert_close(SPARSE.deploy(sparse)(pixels), before, rtol=0.05, atol=0.05)
+
+
+def test_a_table_of_integers_answers_within_half_a_step_of_the_table(tmp_path: Path) -> None:
+    workload = tiny_language(layers=1)
+    technique = Quantized("int8_dynamic", "int8_dynamic", embeddings=True)
+    model = workload.build(0).eval().requires_grad_(False)
+    table = model.base_model.embeddings.word_embeddings.weight.clone()
+    packed = technique.convert(copy.deepcopy(model), Setting(workload, model, 0))
+    rows = torch.tensor([[3, 7, 3]])
+    found = packed.base_model.embeddings.word_embeddings(rows)
+    step = table[rows].abs().amax(dim=-1, keepdim=True) / 127
+    assert ((found - table[rows]).abs() <= step / 2 + 1e-7).all()
+    batch = facts.probe_batch(workload)
+    outputs = facts.probe(workload, EAGER, packed, batch)
+    made = artefacts.save(packed, (technique,), outputs, tmp_path, "ab" * 32)
+    assert made.bytes < 0.4 * sum(t.nbytes for t in model.state_dict().values())
+    fresh = artefacts.load(workload, (technique,), 9, tmp_path)
+    assert torch.equal(facts.probe(workload, EAGER, fresh, batch), outputs)
+    assert facts.parameters(packed) == facts.parameters(model)

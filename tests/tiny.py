@@ -32,6 +32,7 @@ RECIPE = Training(
     learning_rate=0.05,
     momentum=0.9,
     weight_decay=0.0,
+    clipping=0.0,
     schedule="linear",
     warmup=0.2,
     label_smoothing=0.0,
@@ -155,3 +156,17 @@ def same_tensors(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool
         a.dtype == b.dtype and torch.equal(a, b)
         for a, b in ((one[name], other[name]) for name in one)
     )
+
+
+def tiny_language(layers: int = 4, **changes: Any) -> Any:
+    """Return the generated sentences with a BERT that is 32 wide and has 4 heads."""
+    shape = {
+        "model_type": "bert",
+        "hidden_size": 32,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 4,
+        "intermediate_size": 64,
+        "vocab_size": 400,
+        "max_position_embeddings": 64,
+    }
+    return configured("bert_sentences", architecture=shape, batch_size=16, **changes)

@@ -28,13 +28,13 @@ SCHEMES: dict[str, Any] = {
 CAPABILITY = {"int4_weight_only": (8, 0), "float8_dynamic": (8, 9)}
 """Least compute capability of an NVIDIA GPU; whoever is not named here runs on CPUs, too."""
 
-LEAST_SHARE = 0.5
+LEAST_SHARE = 0.1
 """Share of the parameters in linear layers below which there is nothing worth quantizing."""
 
 
 @dataclass(frozen=True)
 class Quantized(Technique):
-    """Weights of linear layers in few bits; convolutions and embeddings stay as they are.
+    """Weights of linear layers in few bits; convolutions stay as they are.
 
     ``int8_dynamic`` also rounds activations, with scales found anew at every call. Source: torchao
     (``quantize_``); Dettmers et al. (2022), arXiv:2208.07339, for dynamic activations.
@@ -42,9 +42,12 @@ class Quantized(Technique):
     Attributes:
         scheme: ``int8_weight_only``, ``int8_dynamic``, ``int4_weight_only`` (GPUs from compute
             capability 8.0 on) or ``float8_dynamic`` (from 8.9 on).
+        embeddings: Whether tables of embeddings become integers, too, a scale for each row. They
+            are only looked up, so that bytes fall and joules do not.
     """
 
     scheme: Literal["int8_weight_only", "int8_dynamic", "int4_weight_only", "float8_dynamic"]
+    embeddings: bool
 
     ends_chain: ClassVar[str] = "its packed weights are neither trained nor pruned"
 
@@ -70,8 +73,7 @@ class Quantized(Technique):
 
     def convert(self, model: nn.Module, setting: Setting) -> nn.Module:
         """Return the model with packed weights."""
-        quantize_(model, SCHEMES[self.scheme]())
-        return model
+        return self._quantized(model)
 
     def pack(self, model: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return packed weights as the plain tensors inside them, and their shapes."""
@@ -89,7 +91,14 @@ class Quantized(Technique):
         self, model: nn.Module, tensors: Mapping[str, Tensor], workload: Workload
     ) -> nn.Module:
         """Return a fresh model with packed weights."""
+        return self._quantized(model)
+
+    def _quantized(self, model: nn.Module) -> nn.Module:
         quantize_(model, SCHEMES[self.scheme]())
+        if self.embeddings:
+            for name, table in list(model.named_modules()):
+                if isinstance(table, nn.Embedding):
+                    model.set_submodule(name, _IntegerEmbedding(table))
         return model
 
     def unpack(self, model: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -106,6 +115,26 @@ class Quantized(Technique):
                 inner, context, fresh.shape, fresh.stride()
             )
         return state
+
+
+class _IntegerEmbedding(nn.Module):
+    """A table of embeddings in 8-bit integers, each row with a scale of its own.
+
+    torchao's own makes the whole table floating-point again at every call.
+    """
+
+    weight: Tensor
+    scale: Tensor
+
+    def __init__(self, table: nn.Embedding) -> None:
+        super().__init__()
+        weight = table.weight.detach()
+        scale = weight.abs().amax(dim=1, keepdim=True).clamp(min=1e-12) / 127
+        self.register_buffer("weight", (weight / scale).round().to(torch.int8))
+        self.register_buffer("scale", scale)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return self.weight[rows] * self.scale[rows]
 
 
 def _parts(tensor: Tensor) -> list[str] | None:

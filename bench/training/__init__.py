@@ -19,7 +19,7 @@ from bench.training.engine import trainer
 from bench.training.following import Listener, Validation, Watch
 from bench.training.memory import forget_activations, remember_activations
 from bench.training.recipe import Training
-from bench.workloads import Batch, Examples, Workload
+from bench.workloads import Batch, Examples, Workload, lengths_of
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,11 @@ class _Part:
 
     def __len__(self) -> int:
         return len(self.indices)
+
+    @property
+    def lengths(self) -> Sequence[int] | None:
+        found = lengths_of(self.examples)
+        return None if found is None else [found[index] for index in self.indices]
 
     def __getitems__(self, positions: Sequence[int]) -> Batch:
         return self.examples.__getitems__([self.indices[position] for position in positions])

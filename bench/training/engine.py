@@ -7,16 +7,29 @@ from typing import Any, cast
 import torch
 from torch import nn
 from transformers import Trainer, TrainingArguments
+from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from bench.training.recipe import Training
-from bench.workloads import Examples
+from bench.workloads import Examples, lengths_of
 
 
 class Engine(Trainer):
-    """``Trainer`` without the gradient norm that it takes for its log at every step.
+    """``Trainer`` that takes no gradient norm for its log, and knows examples that have lengths.
 
-    It rescales all gradients by 1 to get it: 8 % of a small model's step, charged to training.
+    To get the norm it rescales all gradients by 1 at every step: 8 % of a small model's step,
+    charged to training.
     """
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        lengths = lengths_of(cast("Examples", self.train_dataset))
+        if lengths is None:
+            return super()._get_train_sampler(train_dataset)
+        seed = cast("int", self.args.data_seed)
+        return LengthGroupedSampler(
+            self.args.train_batch_size * self.args.gradient_accumulation_steps,
+            lengths=list(lengths),
+            generator=torch.Generator().manual_seed(seed),
+        )
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
         return grad_norm
@@ -54,7 +67,7 @@ def trainer(
             training.schedule, training.schedule
         ),
         warmup_steps=training.warmup,  # below 1 it is a fraction of all steps
-        max_grad_norm=0.0,  # off: neither ResNet recipe clips
+        max_grad_norm=training.clipping,
         logging_nan_inf_filter=False,  # a loss that is NaN is to be seen, not averaged away
         bf16=training.precision == "bf16",
         fp16=training.precision == "fp16",

@@ -21,6 +21,7 @@ class Training:
         learning_rate: Peak.
         momentum: For ``sgd``.
         weight_decay: On matrices and kernels only, not on biases and normalisation.
+        clipping: Norm to which gradients are scaled down if theirs is larger; 0 leaves them.
         schedule: ``cosine``, ``linear`` or ``constant``, after the warm-up.
         warmup: Fraction of the steps over which the rate rises from 0.
         label_smoothing: In [0, 1).
@@ -41,6 +42,7 @@ class Training:
     learning_rate: float
     momentum: float
     weight_decay: float
+    clipping: float
     schedule: Literal["cosine", "linear", "constant"]
     warmup: float
     label_smoothing: float
@@ -65,7 +67,7 @@ class Training:
         for key in ("warmup", "label_smoothing", "momentum", "validation"):
             if not 0 <= (value := getattr(self, key)) < 1:
                 raise ValueError(f"training.{key} must be in [0, 1), got {value}: a fraction")
-        for key in ("epochs", "weight_decay", "workers"):
+        for key in ("epochs", "weight_decay", "clipping", "workers"):
             if (value := getattr(self, key)) < 0:
                 raise ValueError(f"training.{key} is {value}: it must be at least 0")
         if self.max_steps is not None and self.max_steps < 1:

@@ -35,6 +35,12 @@ class Examples(Protocol):
         ...
 
 
+def lengths_of(examples: Examples) -> Sequence[int] | None:
+    """Return how long each example is, if batches are to hold examples of like length."""
+    found: Sequence[int] | None = getattr(examples, "lengths", None)
+    return found
+
+
 @dataclass(frozen=True)
 class Workload(abc.ABC):
     """A model, its data and its metric.
@@ -51,8 +57,6 @@ class Workload(abc.ABC):
     margin: float
     data_root: str | None
 
-    metric = "accuracy"
-
     def __post_init__(self) -> None:
         """Refuse impossible knobs."""
         if self.batch_size < 1:
@@ -62,6 +66,21 @@ class Workload(abc.ABC):
                 f"workload.margin must be in (0, 1), got {self.margin}: it is the loss of "
                 f"{self.metric} that still counts as non-inferior, so one point is 0.01"
             )
+
+    @property
+    def metric(self) -> str:
+        """The metric that is judged, one of ``score``'s."""
+        return "accuracy"
+
+    def require(self, mode: str) -> None:  # noqa: B027 - most have nothing to refuse
+        """Refuse what cannot be served like this, before anything is trained.
+
+        Args:
+            mode: ``eager`` or ``compile``.
+
+        Raises:
+            WorkloadError: The message names the key and the way out.
+        """
 
     @abc.abstractmethod
     def build(self, seed: int) -> nn.Module:
