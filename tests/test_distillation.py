@@ -13,8 +13,9 @@ from tiny import RECIPE, Net, Noise, Tiny, trained_looking
 from torch import Tensor, nn
 
 from bench.techniques import Setting, TechniqueError
-from bench.techniques.distillation.hinton import TEACHER, Distillation
+from bench.techniques.distillation.hinton import Distillation
 from bench.techniques.distillation.small import SmallModel
+from bench.techniques.distillation.teaching import TEACHER
 from bench.training import task_loss
 from bench.workloads import WorkloadError
 

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.techniques import Loss, Setting, TechniqueError
 from bench.techniques.distillation.small import SmallModel
+from bench.techniques.distillation.teaching import ask, distance, seen, soft_loss, with_answers
 from bench.workloads import Batch, Examples
-
-TEACHER = "teacher_outputs"
-"""Name under which kept answers of the teacher stand in a batch."""
-
-_BATCH = 128
 
 
 @dataclass(frozen=True)
@@ -27,8 +21,10 @@ class Distillation(SmallModel):
     ``alpha * T**2 * KL(teacher / T, student / T) + (1 - alpha) * task loss``, and ``hint_weight``
     times the mean squared distance of features through a learned projection. The teacher is the
     pair's baseline; its forward passes are charged to the technique, once per example where the
-    training split is not augmented and its answers can be kept. Sources: Hinton et al. (2015),
-    arXiv:1503.02531, section 2; hints: Romero et al. (2015), FitNets, arXiv:1412.6550, section 2.2.
+    training split is not augmented and its answers can be kept. Where there is one output and no
+    classes, the squared error of the student's and the teacher's takes the place of ``T**2 * KL``.
+    Sources: Hinton et al. (2015), arXiv:1503.02531, section 2; hints: Romero et al. (2015),
+    FitNets, arXiv:1412.6550, section 2.2; one output: ``teaching.soft_loss``.
 
     Attributes:
         temperature: ``T``, at least 1; softens both distributions.
@@ -62,36 +58,11 @@ class Distillation(SmallModel):
         """Return the examples with the teacher's answers, if those stay the same."""
         if setting.workload.augments or self.hints:
             return examples
-        return _Taught(examples, _answers(examples, setting))
+        return with_answers(examples, setting)
 
     def objective(self, loss: Loss, setting: Setting) -> Loss:
         """Return Hinton's loss, with projections of features to train where hints are given."""
         return _Lesson(self, loss, setting)
-
-
-@dataclass(frozen=True)
-class _Taught:
-    """Examples with the teacher's answers beside them."""
-
-    examples: Examples
-    answers: Tensor
-
-    def __len__(self) -> int:
-        return len(self.examples)
-
-    def __getitems__(self, indices: Sequence[int]) -> Batch:
-        return {**self.examples.__getitems__(indices), TEACHER: self.answers[list(indices)]}
-
-
-def _answers(examples: Examples, setting: Setting) -> Tensor:
-    device = next(setting.baseline.parameters()).device
-    found = []
-    with torch.inference_mode():
-        for start in range(0, len(examples), _BATCH):
-            indices = range(start, min(start + _BATCH, len(examples)))
-            batch = {k: v.to(device) for k, v in examples.__getitems__(indices).items()}
-            found.append(setting.workload.forward(setting.baseline, batch).cpu())
-    return torch.cat(found).clone()
 
 
 class _Lesson(nn.Module):
@@ -107,50 +78,23 @@ class _Lesson(nn.Module):
 
     def forward(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return loss and the student's outputs."""
-        technique = self.technique
-        with _features(model, technique.hints.keys()) as shown:
+        technique, (teacher,) = self.technique, self.teacher
+        with seen(_named(model, technique.hints.keys())) as shown:
             loss, outputs = self.task(model, batch)
-        taught, features = self._teach(batch)
-        temperature = technique.temperature
-        soft = F.kl_div(
-            F.log_softmax(outputs.float() / temperature, dim=1),
-            F.log_softmax(taught.float() / temperature, dim=1),
-            reduction="batchmean",
-            log_target=True,
-        )
-        loss = technique.alpha * temperature**2 * soft + (1 - technique.alpha) * loss
+        watched = _named(teacher, technique.hints.values())
+        taught, features = ask(teacher, self.workload, batch, watched)
+        soft = soft_loss(outputs, taught, technique.temperature)
+        loss = technique.alpha * soft + (1 - technique.alpha) * loss
         for projection, (of_student, of_teacher) in zip(
             self.projections, technique.hints.items(), strict=True
         ):
-            gap = F.mse_loss(projection(shown[of_student]).float(), features[of_teacher].float())
+            gap = distance(projection(shown[of_student]), features[of_teacher], batch)
             loss = loss + technique.hint_weight * gap
         return loss, outputs
 
-    def _teach(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        if TEACHER in batch:
-            return batch[TEACHER], {}
-        (teacher,) = self.teacher
-        with torch.no_grad(), _features(teacher, self.technique.hints.values()) as shown:
-            return self.workload.forward(teacher, batch), shown
 
-
-@contextmanager
-def _features(model: nn.Module, names: Iterable[str]) -> Iterator[dict[str, Tensor]]:
-    """Give the outputs of layers, by name, of whatever runs inside the block."""
-    shown: dict[str, Tensor] = {}
-
-    def keep(name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, inputs: object, output: Tensor) -> None:
-            shown[name] = output
-
-        return hook
-
-    hooks = [model.get_submodule(n).register_forward_hook(keep(n)) for n in names]
-    try:
-        yield shown
-    finally:
-        for hook in hooks:
-            hook.remove()
+def _named(model: nn.Module, names: Iterable[str]) -> dict[str, nn.Module]:
+    return {name: model.get_submodule(name) for name in names}
 
 
 def _projections(technique: Distillation, setting: Setting) -> nn.ModuleList:
@@ -159,6 +103,8 @@ def _projections(technique: Distillation, setting: Setting) -> nn.ModuleList:
     Raises:
         TechniqueError: There is no such layer, or the features differ in more than channels.
     """
+    if not technique.hints:
+        return nn.ModuleList()
     student = setting.workload.student(technique.student, setting.seed)
     device = next(setting.baseline.parameters()).device
     batch = setting.workload.plain_train_examples().__getitems__(range(2))
@@ -171,12 +117,13 @@ def _projections(technique: Distillation, setting: Setting) -> nn.ModuleList:
         )
     ]
     for (mine, theirs), (small, large) in zip(technique.hints.items(), zip(*shapes, strict=True)):  # noqa: B905
-        if small[2:] != large[2:] or len(small) != len(large):
+        images = len(small) == 4  # whose channels come second; those of texts come last
+        rest = slice(2, None) if images else slice(1, -1)
+        if len(small) != len(large) or small[rest] != large[rest]:
             raise TechniqueError(
                 f"technique.hints: {mine} of {technique.student} is {tuple(small)}, {theirs} of "
                 f"the baseline {tuple(large)}: only the number of channels may differ"
             )
-        images = len(small) == 4
         found.append(
             nn.Conv2d(small[1], large[1], 1, bias=False)
             if images
@@ -195,6 +142,6 @@ def _shapes(
             f"technique.hints: there is no layer {', '.join(unknown)}; layers are "
             f"{', '.join(name for name, _ in model.named_children())} and what is inside them"
         )
-    with torch.no_grad(), _features(model, names) as shown:
+    with torch.no_grad(), seen(_named(model, names)) as shown:
         setting.workload.forward(model, {k: v.to(device) for k, v in batch.items()})
     return [shown[name].shape for name in names]
