@@ -46,6 +46,7 @@ LAYERS = {
     "techniques.retrained": 5,
     "techniques.unstructured_pruning": 5,
     "techniques.channels_last": 5,
+    "techniques.compiled": 5,
     "techniques.reshaping": 5,
     "techniques.structured_pruning": 6,
     "techniques.encoder_pruning": 6,

@@ -20,8 +20,9 @@ from bench import artefacts, facts
 from bench.techniques import Setting, Technique, TechniqueError, Terms
 from bench.workloads import Workload
 
-NEEDS_A_GPU = {
-    *("fp16", "float8_dynamic", "int4_weight_only", "semi_structured_pruning"),
+ELSEWHERE = {
+    *("fp16", "float8_dynamic", "int4_weight_only", "semi_structured_pruning"),  # need a GPU
+    "compile",  # wants runtime=eager: tests/test_compiled.py
 }
 
 
@@ -112,7 +113,7 @@ def test_a_fresh_process_repeats_every_techniques_outputs_without_a_pickle(tmp_p
         for option in options:
             if made(option, name, workload, tmp_path / name / option):
                 taken.add(option)
-    assert set(options) - taken <= NEEDS_A_GPU
+    assert set(options) - taken <= ELSEWHERE
     done = subprocess.run(
         [sys.executable, __file__, str(tmp_path)], capture_output=True, text=True, check=False
     )
