@@ -96,13 +96,19 @@ def write_tables(records: Records, paper: Path, names: Iterable[str] | None = No
     store.check_writable(out, _FREE_BYTES, key="paper.root")
     files = tables.write(records, chosen, out)
     readable = {path.stem for path in files if path.suffix == ".md"}
-    only_plain = (
+    plain = {path.stem for path in files} - readable
+    left_out = [
         f"{spec.name} has more than {tables.MOST_ROWS} rows, which nobody reads: there is only "
         f"{spec.name}.csv"
         for spec in chosen
-        if spec.name not in readable
-    )
-    return Report(tuple(files), tuple(only_plain))
+        if spec.name in plain
+    ]
+    left_out += [
+        f"table {spec.name}: no record is of one of its tasks"
+        for spec in chosen
+        if spec.name not in readable | plain and names is not None
+    ]
+    return Report(tuple(files), tuple(left_out))
 
 
 def build(records: Records, paper: Path, pdf: bool = False) -> Report:
@@ -221,7 +227,8 @@ def _show(table: TerminalTable, built: Report) -> None:
     console.print(table)
     for reason in built.left_out:
         console.print(f"Left out: {reason}.", soft_wrap=True)
-    console.print(f"Written: {', '.join(summed_up(built.files))}", soft_wrap=True)
+    if built.files:
+        console.print(f"Written: {', '.join(summed_up(built.files))}", soft_wrap=True)
 
 
 def summed_up(files: Sequence[Path]) -> list[str]:

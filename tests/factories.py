@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -217,6 +218,40 @@ def record(
 def noise_floor(**changes: Any) -> Record:
     """An A/A pair whose intervals contain 1."""
     return record("none", ratio=0.998, accuracy=(0.9320, 0.9320), **changes)
+
+
+def task_record(
+    task: str,
+    technique: str = "prune",
+    *,
+    model: str = "minilm",
+    metric: str = "accuracy",
+    knobs: Mapping[str, Any] | None = None,
+    epochs: int = 3,
+    **changes: Any,
+) -> Record:
+    """A synthetic pair of a model on one task: its workload is ``<model>_<task>``.
+
+    Args:
+        task: Its knob ``task``.
+        technique: As for ``record``; ``none`` makes an A/A pair whose intervals contain 1.
+        model: What the workload's name begins with.
+        metric: Name of the task metric.
+        knobs: Of the workload, beside the usual ones.
+        epochs: Of the training.
+        changes: As for ``record``.
+    """
+    name = f"{model}_{task}"
+    workload = {"name": name, "task": task, "model": f"made-up/{model}", "pretrained": True}
+    config = {
+        "workload": {**workload, "margin": 0.01, **(knobs or {})},
+        "training": {"epochs": epochs},
+        "technique": {"name": technique},
+    }
+    if technique == "none":
+        changes = {"ratio": 0.998, "accuracy": (0.932, 0.932), **changes}
+    made = record(technique, workload=name, config=config, **changes)
+    return dataclasses.replace(made, quality=dataclasses.replace(made.quality, metric=metric))
 
 
 def frame(*records: Record) -> pd.DataFrame:

@@ -752,7 +752,7 @@ def test_every_table_that_is_shipped_can_be_read(name: str) -> None:
 
 def test_tables_come_in_the_order_of_a_report() -> None:
     names = [spec.name for spec in specs.load_all()]
-    assert names == ["accuracy", "energy", "training", "conditions", "drift", "pairs"]
+    assert names == ["accuracy", "energy", "training", "conditions", "drift", "glue", "pairs"]
 
 
 def written(folder: Path, **changes: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from bench.reporting import costs, hosts, measures, stability, subjects
 from bench.reporting.columns import Column
+from bench.reporting.multitask import columns as over_tasks
 
 COLUMNS: dict[str, tuple[Column[Any], ...]] = {
     **{name: (subjects.key_column(name),) for name in ("workload", "host", "protocol", "runtime")},
@@ -72,5 +73,6 @@ def technique_columns(name: str, inferences: float, results: Path) -> tuple[Colu
 
 
 def names(of: str) -> tuple[str, ...]:
-    """Return the names that a table of ``techniques`` or of ``hosts`` knows."""
-    return tuple(hosts.COLUMNS) if of == "hosts" else (*COLUMNS, *MADE)
+    """Return the names that a table of ``techniques``, of ``hosts`` or of ``tasks`` knows."""
+    known = {"hosts": tuple(hosts.COLUMNS), "tasks": tuple(over_tasks.COLUMNS)}
+    return known.get(of, (*COLUMNS, *MADE))

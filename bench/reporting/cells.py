@@ -68,9 +68,9 @@ def listed(texts: Iterable[str]) -> str:
     return " or ".join(sorted(set(texts)))
 
 
-def percent(fraction: float) -> str:
+def percent(fraction: float, digits: int = 2) -> str:
     """Return a fraction as percent without the sign: 0.932 is ``93.20``."""
-    return _minus(f"{100 * fraction:.2f}")
+    return _minus(f"{100 * fraction:.{digits}f}")
 
 
 def points(fraction: float) -> str:

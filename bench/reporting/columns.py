@@ -31,13 +31,14 @@ class Column(Generic[T]):
         unit: Printed below the heading; empty if there is none.
         cell: What it says of a row.
         figures: Names of the raw figures behind the cell, with the unit as suffix: columns of CSV.
-        values: Their values; ``None`` if missing, for the reason that the cell gives.
+        values: Their values; ``None`` if missing, for the reason of the cell's footnote or ``why``.
         words: Whether it holds words, which are set left and may be wrapped.
         stacked: Whether narrow formats set it on the second line of the column before it.
         rank: The higher, the sooner it gives way where the page is narrow; 0 never does.
         measure: Prefix of ``flat.MEASURES`` if it is one of several that show the same of several
             measures; where nothing has that measure the others speak for it.
         uncounted: Whether it is wanted only where a row has no counted joules.
+        why: Why figures are missing, where not for the reason of the cell's footnote.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Column(Generic[T]):
     rank: int = 0
     measure: str | None = None
     uncounted: bool = False
+    why: Callable[[T], str] = lambda _: ""
 
 
 class Named(Protocol):

@@ -174,13 +174,37 @@ def unavailable(documents: Iterable[str | None]) -> list[str]:
 
 def told_apart(values: Iterable[str]) -> dict[str, str]:
     """Return what tells several JSON objects apart: of each the values in which they differ."""
-    objects = {value: _flattened(json.loads(value)) for value in values}
-    keys = sorted({key for one in objects.values() for key in one})
-    differing = [key for key in keys if len({json.dumps(o.get(key)) for o in objects.values()}) > 1]
+    objects = {value: flattened(json.loads(value)) for value in values}
+    keys = differing(objects.values())
     return {
-        value: ", ".join(f"{key} {_said(one.get(key))}".strip() for key in differing)
+        value: ", ".join(f"{key} {written(one.get(key))}".strip() for key in keys)
         for value, one in objects.items()
     }
+
+
+def differing(objects: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the keys that have more than one value in several flat objects, in order."""
+    each = list(objects)
+    keys = sorted({key for one in each for key in one})
+    return [key for key in keys if len({json.dumps(one.get(key)) for one in each}) > 1]
+
+
+def flattened(value: Any, path: str = "") -> dict[str, Any]:
+    """Return the values of a nested object by their dotted keys; null as a whole has none."""
+    if value is None and not path:
+        return {}
+    if not isinstance(value, Mapping) or not value:
+        return {path: value}
+    return {
+        name: inner
+        for key, below in value.items()
+        for name, inner in flattened(below, f"{path}.{key}" if path else str(key)).items()
+    }
+
+
+def written(value: Any) -> str:
+    """Return a value as a configuration has it."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _require_alike(source: Pairs, group: NDArray[np.intp], column: str, what: str) -> None:
@@ -215,22 +239,6 @@ def _of_the_test(
     distinct = sorted(set(tests))
     places = np.array([*(distinct.index(test) for test in tests), -1], np.intp)
     return places[codes], distinct
-
-
-def _flattened(value: Any, path: str = "") -> dict[str, Any]:
-    if value is None and not path:
-        return {}
-    if not isinstance(value, Mapping) or not value:
-        return {path: value}
-    return {
-        name: inner
-        for key, below in value.items()
-        for name, inner in _flattened(below, f"{path}.{key}" if path else str(key)).items()
-    }
-
-
-def _said(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _flag(frame: pd.DataFrame, name: str) -> pd.Series[bool]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,9 @@ from bench.reporting import catalogue, hosts, means, notes
 from bench.reporting.cells import DASH, Cell, Note, listed
 from bench.reporting.columns import Column, Value, one_grade
 from bench.reporting.judging import MEASURED
+from bench.reporting.multitask import Group, Line, pivot, published, subjects
+from bench.reporting.multitask import columns as over_tasks
+from bench.reporting.multitask import notes as of_tasks
 from bench.reporting.pairs import Pairs, TableError, left_out
 from bench.reporting.rows import Row
 from bench.reporting.selection import Records
@@ -78,6 +81,8 @@ def assemble(records: Records, spec: TableSpec) -> Table:
     """
     if spec.of == "hosts":
         sections = _of_hosts(records.chosen(spec.where), spec)
+    elif spec.of == "tasks":
+        sections = _of_tasks(records, spec)
     else:
         found = records.rows(spec.grouping, spec.where)
         sections = _of_techniques(found, spec, records.results)
@@ -94,7 +99,7 @@ def assemble(records: Records, spec: TableSpec) -> Table:
 
 
 def _of_techniques(found: Sequence[Row], spec: TableSpec, results: Path) -> list[Section]:
-    every = _columns(spec, results)
+    every = _columns(spec, lambda name: catalogue.technique_columns(name, spec.inferences, results))
     groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for row in _ordered(found, spec, every):
         groups[tuple(row.key[name] for name in spec.section_key)].append(row)
@@ -112,14 +117,26 @@ def _of_techniques(found: Sequence[Row], spec: TableSpec, results: Path) -> list
     ]
 
 
-def _columns(spec: TableSpec, results: Path) -> tuple[Column[Any], ...]:
+def _of_tasks(records: Records, spec: TableSpec) -> list[Section]:
+    """Return rows over tasks; none if no record is of one of them."""
+    found = records.rows(spec.grouping, subjects.where(spec.tasks) | spec.where)
+    known = published.read(spec.published) if spec.published else ()
+    return [_of_group(group, spec) for group in pivot.groups(found, spec.tasks, known)]
+
+
+def _of_group(group: Group, spec: TableSpec) -> Section:
+    columns = _columns(spec, lambda name: over_tasks.COLUMNS[name](group))
+    under = of_tasks.of_group(group, spec.notes)
+    return _section(group.title, group.key, group.lines, columns, under)
+
+
+def _columns(
+    spec: TableSpec, named: Callable[[str], Sequence[Column[Any]]]
+) -> tuple[Column[Any], ...]:
     """Return the columns asked for; joules of a grade stand beside what is stacked below them."""
     stacks: list[list[list[Column[Any]]]] = []
     for entry in spec.columns:
-        if spec.of == "hosts":
-            found: Sequence[Column[Any]] = (hosts.COLUMNS[entry.column],)
-        else:
-            found = catalogue.technique_columns(entry.column, spec.inferences, results)
+        found = named(entry.column)
         if entry.heading is not None:
             found = [dataclasses.replace(column, heading=entry.heading) for column in found]
         if not entry.stacked:
@@ -193,7 +210,7 @@ def _of_hosts(chosen: Pairs, spec: TableSpec) -> list[Section]:
     found = hosts.settings(chosen)
     if not found:
         return []
-    return [_section("", {}, found, _columns(spec, Path()), ())]
+    return [_section("", {}, found, _columns(spec, lambda name: (hosts.COLUMNS[name],)), ())]
 
 
 def _section(
@@ -218,7 +235,7 @@ def _section(
     values = [[column.values(item) for column in columns] for item in items]
     missing = (
         {
-            column.name: shown[column.name][row].note or "not known"
+            column.name: column.why(items[row]) or shown[column.name][row].note or "not known"
             for column, found in zip(columns, values[row], strict=True)
             if None in found
         }
@@ -261,5 +278,5 @@ def _reasons(cells: Sequence[Cell]) -> list[str]:
     return reasons[:3] + (["and others"] if len(reasons) > 3 else [])
 
 
-def _counted(item: Row | means.Mean) -> bool:
+def _counted(item: Row | means.Mean | Line) -> bool:
     return any(measure in item.ratios for measure in MEASURED)

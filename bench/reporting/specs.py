@@ -13,8 +13,9 @@ import yaml
 from bench import codec
 from bench.flat import SCHEMA
 from bench.folders import conf_folder
-from bench.reporting import catalogue, hosts
-from bench.reporting.notes import KINDS
+from bench.reporting import catalogue, hosts, multitask, notes
+from bench.reporting.multitask import notes as over_tasks
+from bench.reporting.multitask import published
 from bench.reporting.pairs import TableError
 
 _VALUES = {"workload": "recipe_json", "protocol": "protocol_json", "runtime": "runtime_json"}
@@ -47,7 +48,8 @@ class TableSpec:
     Attributes:
         name: Of its files.
         caption: What it shows, without a full stop.
-        of: What a row is: a technique under one set of conditions, or a host and how it measured.
+        of: What a row is: a technique under one set of conditions, a host and how it measured, or
+            a technique over tasks.
         columns: In their order.
         where: Flat columns and the values, or patterns of values, of the pairs that enter.
         by: Flat columns whose values tell rows apart; whatever else differs is pooled.
@@ -58,11 +60,13 @@ class TableSpec:
         summary: Whether a mean over workloads follows, and which.
         inferences: Over which a life-cycle saving is counted.
         place: In a report that holds several; the rest follow by name.
+        tasks: Of a table over tasks, its columns of tasks.
+        published: Of a table over tasks, the benchmark whose published scores stand beside.
     """
 
     name: str
     caption: str
-    of: Literal["techniques", "hosts"]
+    of: Literal["techniques", "hosts", "tasks"]
     columns: tuple[ColumnSpec, ...]
     where: dict[str, Any] = field(default_factory=dict)
     by: tuple[str, ...] = ()
@@ -72,6 +76,8 @@ class TableSpec:
     summary: Literal["geometric_mean"] | None = None
     inferences: float = 1e6
     place: int | None = None
+    tasks: tuple[multitask.Task, ...] = ()
+    published: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse names that nothing has, and groupings that no reader could see."""
@@ -83,7 +89,7 @@ class TableSpec:
         for name in self.sections:
             _require_known("sections", name, self.by)
         for kind in self.notes:
-            _require_known("notes", kind, tuple(KINDS))
+            _require_known("notes", kind, over_tasks.KINDS if self.of == "tasks" else notes.KINDS)
         if not self.columns:
             raise TableError("columns: is empty, and so would be the table")
         each = [entry.column for entry in self.columns]
@@ -91,8 +97,11 @@ class TableSpec:
             raise TableError(f"columns: {', '.join(twice)} would be there twice")
         if not self.inferences > 0:
             raise TableError(f"inferences: {self.inferences:g} is no number of inferences")
-        if self.of == "hosts" and (self.by or self.summary):
-            raise TableError("by: and summary: are for tables of techniques; one of hosts has none")
+        if self.of != "techniques" and (self.by or self.summary):
+            raise TableError(
+                f"by: and summary: are for tables of techniques; one of {self.of} has none"
+            )
+        self._require_tasks()
         shown = {*self.sections, *(entry.column for entry in self.columns)}
         for name in self.by:
             if name not in shown and _IDENTIFYING.get(name) not in shown:
@@ -101,11 +110,31 @@ class TableSpec:
                     "could not be told apart"
                 )
 
+    def _require_tasks(self) -> None:
+        """Refuse columns of tasks where there can be none, and none where there must be some."""
+        if self.of != "tasks":
+            if self.tasks or self.published:
+                raise TableError(f"tasks: and published: are for of: tasks, not for {self.of}")
+            return
+        if self.order:
+            raise TableError("order: is not for tables of tasks: a model's baseline leads there")
+        names = [task.task for task in self.tasks]
+        if not names or len(set(names)) < len(names):
+            raise TableError(
+                "tasks: has each task once, at least one: {task: mrpc, heading: MRPC}; there are "
+                f"{', '.join(names) or 'none'}"
+            )
+        for task in self.tasks:
+            if task.counts_with is not None:
+                _require_known("counts_with", task.counts_with, names)
+        if self.published is not None:
+            _require_known("published", self.published, published.names())
+
     @property
     def grouping(self) -> tuple[str, ...]:
         """Columns to group by: ``by`` with the values behind each name."""
-        if self.of == "hosts":
-            return hosts.BY
+        if self.of != "techniques":
+            return hosts.BY if self.of == "hosts" else multitask.BY
         return tuple(dict.fromkeys(n for name in self.by for n in (name, _VALUES.get(name, name))))
 
     @property

@@ -95,9 +95,13 @@ def pool(
 def geometric_mean(tasks: Sequence[Pooled], confidence: float = 0.95) -> Pooled:
     """Return the geometric mean of one technique's ratios over its tasks, 1 or more.
 
-    Tasks were measured independently and are the ones meant, no sample of others, so their errors
-    add up. Never the arithmetic mean of percentages: Fleming and Wallace (1986) Commun. ACM
-    29:218-221. Degrees of freedom by Satterthwaite.
+    Tasks are the ones meant, no sample of others: how far their ratios lie apart is no error. With
+    log ratios ``m`` of standard errors ``s``, measured independently, the mean of T logs has the
+    variance ``sum(s ** 2) / T ** 2``. Each ``s`` is estimated, so Student's t has Satterthwaite's
+    degrees of freedom. Never the arithmetic mean of percentages: Fleming and Wallace (1986) Commun.
+    ACM 29:218-221.
+
+    Means of parts of a task may be taken as tasks: a mean knows its own error and degrees.
     """
     if not tasks:
         raise ValueError("a geometric mean needs at least one task")
