@@ -118,7 +118,7 @@ def test_quiet_says_nothing_and_the_log_says_all(tmp_path: Path) -> None:
         ),
         (["technique.rato=0.5"], ["technique.rato", "Did you mean"]),
         (
-            ["-m", "technique=bf16,structured_pruning", "technique.ratio=0.5"],
+            ["hydra.mode=MULTIRUN", "technique=bf16,structured_pruning", "technique.ratio=0.5"],
             ["technique is swept", "technique.ratio='choice(0.5)'"],
         ),
         (

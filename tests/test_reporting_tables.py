@@ -253,6 +253,7 @@ def test_an_interval_that_is_open_above_ends_at_infinity() -> None:
         (cells.ratio(1.0), "1.000"),
         (cells.ratio(12.345), "12.3"),
         (cells.ratio(0.01234), "0.012"),
+        (cells.ratio(0.0402), "0.040"),
         (cells.ratio(9.9996), "10.0"),
         (cells.amount(0), "0.00"),
         (cells.amount(0.25), "0.250"),

@@ -83,7 +83,7 @@ def ratio(value: float) -> str:
     """Return a ratio with three decimals, fewer where it is large and two digits where small."""
     if value >= 9.9995:
         return f"{value:.1f}"
-    return f"{value:.3f}" if value >= 0.0995 or value == 0 else f"{value:.2g}"
+    return f"{value:.3f}" if value >= 0.0995 or value == 0 else f"{value:#.2g}"
 
 
 def interval(low: float, high: float, show: Callable[[float], str]) -> str:
