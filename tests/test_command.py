@@ -118,10 +118,6 @@ def test_quiet_says_nothing_and_the_log_says_all(tmp_path: Path) -> None:
         ),
         (["technique.rato=0.5"], ["technique.rato", "Did you mean"]),
         (
-            ["hydra.mode=MULTIRUN", "technique=bf16,structured_pruning", "technique.ratio=0.5"],
-            ["technique is swept", "technique.ratio='choice(0.5)'"],
-        ),
-        (
             ["technique=structured_pruning", "technique.ratio=50"],
             ["technique.ratio must be in (0, 1), got 50", "50 % is 0.5"],
         ),
@@ -143,6 +139,13 @@ def test_bad_input_is_refused_in_words(tmp_path: Path, words: list[str], said: l
         assert text in done.stderr
     assert "Traceback" not in done.stderr
     assert not records(tmp_path)
+
+
+def test_a_knob_that_only_the_choices_of_a_sweep_have_is_explained(tmp_path: Path) -> None:
+    words = ["technique=bf16,structured_pruning", "technique.ratio=0.5"]
+    done = bench(tmp_path, "-m", *QUICK, *words)
+    assert done.returncode == 2
+    assert "technique is swept: technique.ratio='choice(0.5)'" in done.stderr
 
 
 def test_a_results_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:

@@ -783,7 +783,7 @@ def written(folder: Path, **changes: str) -> str:
         ({"by": "[workload, technique, label, host]"}, "by: has host, but neither sections:"),
         ({"sections": "[host]"}, "sections: host is not known here"),
         ({"notes": "[joule]"}, "notes: joule is not known here; did you mean joules"),
-        ({"of": "techniqes"}, "table.of should be one of ('techniques', 'hosts')"),
+        ({"of": "techniqes"}, "table.of should be one of ('techniques', 'hosts', 'tasks')"),
         ({"caption": "[a]"}, "table.caption should be str, is ['a']"),
         ({"inferences": "0"}, "inferences: 0 is no number of inferences"),
         ({"of": "hosts", "columns": "[host]"}, "by: and summary: are for tables of techniques"),
