@@ -340,6 +340,33 @@ def windows_of(baseline: Reading, variant: Reading) -> list[Window]:
     ]
 
 
+def test_windows_that_a_disturbed_warm_up_made_short_are_planned_anew(
+    clock: FakeClock, meter: FakeMeter
+) -> None:
+    """Passes take 0.5 s while warming up and 0.05 s later: 2 passes planned, 20 fill a window."""
+    with Meters((meter,), required=True) as meters:
+        arms = {
+            "baseline": work(clock, meter, 0.05, lambda: 100.0),
+            "variant": work(clock, meter, 0.05, lambda: 80.0),
+        }
+        session = Session(Gauge(meters, lambda: None), PROTOCOL, arms, 0, WALL.of, lambda *_: None)
+        slow = {arm: work(clock, meter, 0.5, lambda: 100.0) for arm in arms}
+        quick, session.loads = session.loads, slow
+        warm_up = session._warm_up
+
+        def disturbed() -> Span:
+            span = warm_up()
+            session.loads = quick
+            return span
+
+        session._warm_up = disturbed  # type: ignore[method-assign]
+        outcome = session.run()
+    items = [(window.kept, window.items) for window in outcome.windows]
+    assert [discard.condition for discard in outcome.discards] == ["too short"]
+    assert items == [(False, 20)] * 4 + [(True, 200)] * 16
+    assert outcome.invalid is None
+
+
 COUNTER = Reading("counters", "cpu:0", "zeus.rapl", "B", 5.0)
 
 

@@ -257,6 +257,12 @@ def change_items(edit: Edit) -> None:
     edit.windows.loc[5, "items"] *= 2
 
 
+def change_items_after_the_first_kept(edit: Edit) -> None:
+    """What a session may do before a block is kept, it may not do later."""
+    last = edit.windows["block"].max()
+    edit.windows.loc[edit.windows["block"] == last, "items"] *= 2
+
+
 def change_items_of_an_arm(edit: Edit) -> None:
     edit.windows.loc[edit.windows["arm"] == "variant", "items"] += 64
     kept = edit.windows[edit.windows["kept"] & (edit.windows["arm"] == "variant")]
@@ -621,6 +627,11 @@ FAULTS: dict[str, tuple[Callable[[Edit], None], str, str]] = {
     "a window ends before it starts": (turn_time_back, "clock", "ends"),
     "seconds are not those of the clock": (change_seconds, "clock", "wall_s of block"),
     "a window has other items": (change_items, "items", "expected one number for all"),
+    "a late block has other items": (
+        change_items_after_the_first_kept,
+        "items",
+        "expected one number for all",
+    ),
     "all windows of an arm have other items": (
         change_items_of_an_arm,
         "per-item",

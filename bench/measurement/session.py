@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import math
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -22,7 +23,7 @@ import numpy as np
 
 from bench import machine
 from bench.measurement import Gauge, Span, validity
-from bench.measurement.conditions import Bounds, bounds, violated
+from bench.measurement.conditions import TOO_SHORT, Bounds, bounds, violated
 from bench.measurement.latency import latencies
 from bench.measurement.overhead import calibrate
 from bench.measurement.protocol import Protocol
@@ -200,6 +201,8 @@ class Session:
                 kept += 1
             else:
                 discards.append(Discard(number, *bad))
+                if kept == 0 and bad[0] == TOO_SHORT:
+                    self._lengthen(block)
                 block = [dataclasses.replace(window, kept=False) for window in block]
             windows.extend(block)
             number += 1
@@ -219,6 +222,16 @@ class Session:
             items = passes * load.batch_items
             block.append(Window(number, name, position, arm, items, span[0], kept=True))
         return block
+
+    def _lengthen(self, block: list[Window]) -> None:
+        """Plan more passes for the arms whose windows were short: their calibration was disturbed.
+
+        Only before the first kept block: every kept window of an arm holds the same work.
+        """
+        for arm in self.loads:
+            shortest_s = min(window.span.wall_s for window in block if window.arm == arm)
+            if shortest_s < (window_s := self._window_s()):
+                self._passes[arm] = math.ceil(self._passes[arm] * window_s / shortest_s)
 
     def _enough(self, windows: list[Window], kept: int, discarded: int) -> bool:
         """Whether to stop: on the interval's width or a limit, never on what the ratio is."""
