@@ -5,11 +5,13 @@ from __future__ import annotations
 import resource
 import sys
 from collections import Counter
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, register_flop_formula
 
 from bench.runtime import Runtime
 from bench.workloads import Batch, Workload
@@ -34,6 +36,12 @@ def probe(workload: Workload, runtime: Runtime, model: nn.Module, batch: Batch) 
         return workload.forward(placed, runtime.inputs(batch, placed)).cpu()
 
 
+@register_flop_formula(torch.ops.aten._int_mm)
+def _of_integers(rows: Sequence[int], columns: Sequence[int], *_: Any, **__: Any) -> int:
+    """Return operations of a product of matrices in 8-bit integers, which torch does not count."""
+    return 2 * rows[0] * rows[1] * columns[1]
+
+
 def macs(workload: Workload, runtime: Runtime, model: nn.Module, batch: Batch) -> int:
     """Return multiply-accumulates of one forward pass of one example.
 
@@ -53,7 +61,12 @@ def parameters(model: nn.Module) -> int:
 
 def nonzero_parameters(model: nn.Module) -> int:
     """Return the number of those that are not 0."""
-    return sum(int(weights.count_nonzero()) for weights in _weights(model))
+    return sum(int(_opened(weights).count_nonzero()) for weights in _weights(model))
+
+
+def _opened(weights: Tensor) -> Tensor:
+    """Return packed weights of torchao as numbers; they can be multiplied, not counted."""
+    return weights.dequantize() if hasattr(weights, "__tensor_flatten__") else weights
 
 
 def _weights(model: nn.Module) -> list[Tensor]:

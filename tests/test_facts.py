@@ -12,8 +12,10 @@ from tiny import EAGER, Tiny
 from torch import nn
 from torch.ao.quantization import FakeQuantize, MinMaxObserver
 from torch.nn.utils import parametrize, prune
+from torchao.quantization import quantize_
 
 from bench import facts
+from bench.techniques.quantized import SCHEMES
 
 
 def hand_made() -> nn.Module:
@@ -48,6 +50,22 @@ def test_the_probe_is_the_first_examples_and_its_answers_are_the_models() -> Non
     answers = facts.probe(workload, EAGER, model, batch)
     with torch.inference_mode():
         assert torch.equal(answers, model.eval()(batch["pixels"]))
+
+
+@pytest.mark.parametrize("scheme", ["int8_weight_only", "int8_dynamic"])
+def test_packed_weights_count_as_those_they_stand_for(scheme: str) -> None:
+    """5 x 128 weights and 5 biases, of which one row of weights and one bias are 0."""
+    model = hand_made()
+    linear = model[-1]
+    with torch.no_grad():
+        linear.weight.copy_(torch.linspace(1, 2, 5 * 128).reshape(5, 128))
+        linear.bias.fill_(1.0)
+        linear.weight[2], linear.bias[2] = 0.0, 0.0
+    counted = facts.parameters(model), facts.nonzero_parameters(model)
+    macs = facts.macs(Tiny(), EAGER, model, Tiny().test_examples().__getitems__(range(6)))
+    quantize_(model, SCHEMES[scheme]())
+    assert (facts.parameters(model), facts.nonzero_parameters(model)) == counted
+    assert facts.macs(Tiny(), EAGER, model, Tiny().test_examples().__getitems__(range(6))) == macs
 
 
 class Halved(nn.Module):

@@ -70,7 +70,10 @@ def made(option: str, kind: str, workload: Workload, folder: Path) -> bool:
 
 
 def load_all(root: Path) -> dict[str, bool]:
-    """Return of every artefact whether it repeats its maker's outputs; run in a fresh process."""
+    """Return of every artefact whether it repeats its maker's outputs and can be counted.
+
+    Run in a fresh process.
+    """
     found = {}
     for name, workload in workloads().items():
         batch = facts.probe_batch(workload)
@@ -80,7 +83,9 @@ def load_all(root: Path) -> dict[str, bool]:
                 model = artefacts.load(workload, stages, 0, folder)
                 outputs = facts.probe(workload, EAGER, model, batch)
                 same = torch.equal(outputs, artefacts.load_probe(folder))
-            found[f"{name}/{folder.name}"] = bool(same)
+                counted = 0 < facts.nonzero_parameters(model) <= facts.parameters(model)
+                works = facts.macs(workload, EAGER, model, batch) > 0
+            found[f"{name}/{folder.name}"] = bool(same and counted and works)
     return found
 
 
