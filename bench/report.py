@@ -147,16 +147,22 @@ def overview(records: Records) -> TerminalTable:
 def overview_of(records: Records, places: Sequence[Path]) -> TerminalTable:
     """Return the table that a run ends with: of the workloads of its records, by their folders.
 
-    Of its own records alone where older ones of these workloads cannot stand beside them.
+    Of its own records alone where older ones of these workloads cannot stand beside them. A run
+    over several tasks ends with one table over these.
 
     Raises:
         TableError: Not even its own can stand together.
     """
     folders = [place.relative_to(records.results) for place in places]
     try:
-        return overview(records.under({Path(*f.parts[:2]).as_posix() for f in folders}))
+        return _over_tasks_or_pairs(records.under({Path(*f.parts[:2]).as_posix() for f in folders}))
     except TableError:
-        return overview(records.under({folder.as_posix() for folder in folders}))
+        return _over_tasks_or_pairs(records.under({folder.as_posix() for folder in folders}))
+
+
+def _over_tasks_or_pairs(records: Records) -> TerminalTable:
+    spec = tables.over_tasks(records)
+    return overview(records) if spec is None else tables.shown(records, spec)
 
 
 def main(words: Sequence[str]) -> int:

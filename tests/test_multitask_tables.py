@@ -579,6 +579,38 @@ def test_asked_for_by_name_without_a_record_the_command_says_why(
     assert report.write_tables(report.read(tmp_path / "results"), tmp_path / "paper").left_out == ()
 
 
+def ended(tmp_path: Path, capsys: pytest.CaptureFixture[str], made: Sequence[Record]) -> str:
+    """What a run of these records ends with in the terminal."""
+    results = tmp_path / "results"
+    places = [results / one.host / one.id for one in made]
+    for place, one in zip(places, made, strict=True):
+        place.mkdir(parents=True)
+        (place / "record.json").write_text(to_json(one), encoding="utf-8")
+    Console(width=160).print(report.overview_of(report.read(results), places))
+    return capsys.readouterr().out
+
+
+def test_a_run_over_several_tasks_ends_with_one_table_over_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = ended(tmp_path, capsys, [*both("sst2"), *both("mrpc")])
+    assert "SST-2" in out
+    assert "MRPC" in out
+    assert out.count("minilm: prune (eager)") == 1
+    assert "seed 0" not in out
+
+
+@pytest.mark.parametrize("other", [[], [record()]], ids=["one task", "another workload"])
+def test_a_run_that_one_table_over_tasks_cannot_hold_ends_with_its_pairs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], other: list[Record]
+) -> None:
+    tasks = [*both("sst2"), *(both("mrpc") if other else [])]
+    out = ended(tmp_path, capsys, [*tasks, *other])
+    assert "seed 0" in out
+    for one in [*tasks, *other]:
+        assert one.workload in out
+
+
 # Specifications
 
 

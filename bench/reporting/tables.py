@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench.reporting import formats, raw, workbook
+from bench.reporting import formats, raw, specs, workbook
 from bench.reporting.latex import latex
+from bench.reporting.multitask import subjects
 from bench.reporting.sections import Table, assemble
 from bench.reporting.selection import Records
 from bench.reporting.specs import TableSpec
@@ -32,25 +33,25 @@ FORMATS: dict[str, Callable[[Table], bytes]] = {
 """By the end of a file's name."""
 
 
-def write(records: Records, specs: Sequence[TableSpec], out: Path) -> list[Path]:
+def write(records: Records, chosen: Sequence[TableSpec], out: Path) -> list[Path]:
     """Write every table in every format and return the paths.
 
     A table over tasks of which there is no record is not written.
 
     Args:
         records: In any order; those that must not enter are named under each table.
-        specs: What the tables show.
+        chosen: What the tables show.
         out: Folder of the files; it is made if it is not there.
 
     Raises:
         TableError: A table would pool or show what must not stand together.
     """
     made: dict[str, bytes] = {}
-    for spec in specs:
+    for spec in chosen:
         made |= _contents(records, spec)
     # All are made before one is written: a refusal leaves the old files as they are.
     out.mkdir(parents=True, exist_ok=True)
-    for spec in specs:
+    for spec in chosen:
         for end in FORMATS:
             if (name := f"{spec.name}.{end}") not in made:
                 (out / name).unlink(missing_ok=True)  # of an earlier report on other records
@@ -60,6 +61,20 @@ def write(records: Records, specs: Sequence[TableSpec], out: Path) -> list[Path]
 def shown(records: Records, spec: TableSpec) -> TerminalTable:
     """Return a table for rich to print; columns give way where the console is narrow."""
     return TerminalTable(assemble(records, spec))
+
+
+def over_tasks(records: Records) -> TableSpec | None:
+    """Return the table that sets all these records side by side, a column per task.
+
+    ``None`` unless each is of one of its tasks, and there are several of these.
+    """
+    for spec in specs.load_all():
+        if spec.of == "tasks":
+            found = records.rows(spec.grouping, spec.where)
+            told = [subjects.measured(row, spec.tasks) for row in found]
+            if len({one.task for one in told if one}) > 1 and None not in told:
+                return spec
+    return None
 
 
 def _contents(records: Records, spec: TableSpec) -> dict[str, bytes]:
