@@ -249,6 +249,7 @@ def no_gradient(task: Loss) -> Loss:
         # Nesterov's first step is (1 + momentum) times the gradient, which is decay * weight.
         ("sgd", 1 - 0.1 * (1 + 0.9) * 0.3),
         ("adamw", 1 - 0.1 * 0.3),  # decoupled: rate times decay
+        ("adamw_fused", 1 - 0.1 * 0.3),
     ],
 )
 def test_kernels_and_matrices_decay_and_biases_and_normalisation_do_not(
@@ -312,7 +313,7 @@ def test_fp16_without_a_cuda_device_is_refused(monkeypatch: pytest.MonkeyPatch) 
         ({"weight_decay": -1e-4}, r"training\.weight_decay is -0\.0001: it must be at least 0"),
         ({"workers": -1}, r"training\.workers is -1"),
         ({"max_steps": 0}, r"training\.max_steps is 0: at least one, or null to train the epochs"),
-        ({"optimizer": "adam"}, r"training\.optimizer is 'adam': one of sgd, adamw"),
+        ({"optimizer": "adam"}, r"training\.optimizer is 'adam': one of sgd, adamw, adamw_fused"),
         ({"schedule": "step"}, r"training\.schedule is 'step': one of cosine, linear, constant"),
         ({"precision": "int8"}, r"training\.precision is 'int8': one of fp32, bf16, fp16"),
     ],

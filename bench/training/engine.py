@@ -53,6 +53,7 @@ def trainer(
             {"momentum": training.momentum, "nesterov": training.momentum > 0},
         ),
         "adamw": (torch.optim.AdamW, {}),
+        "adamw_fused": (torch.optim.AdamW, {"fused": True}),
     }
     kind, knobs = optimizers[training.optimizer]
     arguments = TrainingArguments(

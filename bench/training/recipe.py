@@ -17,7 +17,8 @@ class Training:
         batch_size: Examples per forward and backward pass.
         accumulation: Passes whose gradients are added before an optimiser step.
         checkpointing: Forget activations and compute them again in the backward pass.
-        optimizer: ``sgd`` (Nesterov momentum) or ``adamw``.
+        optimizer: ``sgd`` (Nesterov momentum), ``adamw``, or ``adamw_fused`` (one kernel for
+            all weights).
         learning_rate: Peak.
         momentum: For ``sgd``.
         weight_decay: On matrices and kernels only, not on biases and normalisation.
@@ -38,7 +39,7 @@ class Training:
     batch_size: int
     accumulation: int
     checkpointing: bool
-    optimizer: Literal["sgd", "adamw"]
+    optimizer: Literal["sgd", "adamw", "adamw_fused"]
     learning_rate: float
     momentum: float
     weight_decay: float
@@ -55,7 +56,7 @@ class Training:
     def __post_init__(self) -> None:
         """Refuse impossible knobs."""
         for key, known in (
-            ("optimizer", ("sgd", "adamw")),
+            ("optimizer", ("sgd", "adamw", "adamw_fused")),
             ("schedule", ("cosine", "linear", "constant")),
             ("precision", ("fp32", "bf16", "fp16")),
         ):
