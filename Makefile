@@ -19,7 +19,7 @@ test: $(READY) ## format, lint, types and the fast tests: what CI runs
 	@$(VENV)/bin/ruff format --check -q .
 	@$(VENV)/bin/ruff check -q .
 	@$(VENV)/bin/mypy
-	@$(RUN) -m pytest
+	@$(RUN) -m pytest -n auto --maxprocesses 4 --dist loadscope
 
 test-slow: $(READY) ## the tests that train and measure for minutes
 	@$(RUN) -m pytest -m slow

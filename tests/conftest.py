@@ -7,8 +7,20 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Two processes with as many threads as cores each wait for each other most of the time.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(autouse=True)
+def environment() -> Iterator[None]:
+    """Take back what a command has told its children by the environment, such as ``-q``."""
+    with patch.dict(os.environ):
+        yield
 
 
 @pytest.fixture

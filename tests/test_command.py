@@ -104,7 +104,9 @@ def test_another_technique_reuses_the_baseline(
 
 def test_quiet_says_nothing_and_the_log_says_all(tmp_path: Path) -> None:
     done = bench(tmp_path, "-q", "technique=bf16", *QUICK)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    # Another test may be measuring on this host: that is said.
+    said = [line for line in done.stdout.splitlines() if "waiting for" not in line]
+    assert (done.returncode, said, done.stderr) == (0, [], "")
     (log,) = (tmp_path / "results").glob(".logs/*/joulebench.log")
     assert "measuring under protocol rehearsal" in log.read_text()
 

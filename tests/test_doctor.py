@@ -165,7 +165,7 @@ def test_a_sound_counter_passes_every_check_under_load(meters: Any) -> None:
     verdicts = {c["name"]: c["verdict"] for c in found["checks"]}
     for name in ("update period", "agreement at idle", "agreement under load", "rises under load"):
         assert verdicts[name] == "pass", by_name(found, name)
-    assert by_name(found, "agreement under load")["figure"] == pytest.approx(1.01, rel=1e-3)
+    assert by_name(found, "agreement under load")["figure"] == pytest.approx(1.01, rel=5e-3)
 
 
 def test_a_counter_that_disagrees_with_polled_power_is_not_trusted(meters: Any) -> None:

@@ -351,13 +351,13 @@ def test_a_counter_that_jumps_back_is_a_reason_and_its_other_zones_go_on(
 def test_a_loss_that_only_the_thread_saw_costs_the_span_its_joules(
     tmp_path: Path, counters: Counters
 ) -> None:
-    # 1.2 J at 200 W at least: looked at every 5 ms if given the range of a toy.
-    folder = zone(tmp_path, "intel-rapl:0", "package-0", 0.0, max_energy_range_uj=1_200_000)
+    # 60 J at 200 W at least: looked at every 250 ms, and up to 50 ms late on a machine at work.
+    folder = zone(tmp_path, "intel-rapl:0", "package-0", 0.0, max_energy_range_uj=60_000_000)
     channels = counters.open()
     start = counters.read()
     file, aside = folder / "energy_uj", tmp_path / "aside"
     file.rename(aside)
-    time.sleep(0.1)
+    time.sleep(0.6)
     aside.rename(file)
     end = counters.read()
     assert not end.failures
