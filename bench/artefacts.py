@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from bench import codec
-from bench.readings import Logged, Phase
+from bench.readings import Event, Logged, Phase
 from bench.records import Artefact
 from bench.techniques import Technique
 from bench.workloads import Workload
@@ -47,7 +47,11 @@ class Card:
         input_shapes: Of that example, by input.
         phases: ``train`` for a baseline; ``optimise`` and ``convert`` for a variant.
         history: What was logged while training, stage after stage.
+        events: What happened to its trainings: resumed, short of memory, overfitting, stopped.
+        training_peak_memory_bytes: Of the process that made it; ``None`` without a training.
         data: What the workload says of its data.
+        trained_parameters: Of its last training; ``None`` without one.
+        adapter_bytes: Of a file of what was trained, where other weights stayed as they were.
     """
 
     artefact: Artefact
@@ -58,7 +62,11 @@ class Card:
     input_shapes: dict[str, tuple[int, ...]]
     phases: dict[str, Phase]
     history: tuple[Logged, ...]
+    events: tuple[Event, ...]
+    training_peak_memory_bytes: int | None
     data: dict[str, Any]
+    trained_parameters: int | None = None
+    adapter_bytes: int | None = None
 
 
 @contextmanager
@@ -89,8 +97,12 @@ def save(
     tensors = model.state_dict()
     for stage in stages:
         tensors = stage.pack(model, tensors)
-    # A tensor that two modules share is written once under each name, as it is served.
-    plain = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
+    again = _tied(model)
+    plain = {
+        name: t.detach().cpu().contiguous().clone()
+        for name, t in tensors.items()
+        if name not in again or t.data_ptr() != tensors[again[name]].data_ptr()
+    }
     save_file(plain, folder / WEIGHTS)
     save_file({"outputs": probe.detach().cpu().contiguous()}, folder / PROBE)
     with (folder / WEIGHTS).open("rb") as file:
@@ -119,6 +131,8 @@ def load(workload: Workload, stages: Sequence[Technique], seed: int, folder: Pat
         model = stage.restore(model, tensors, workload)
     for stage in reversed(stages):
         tensors = stage.unpack(model, tensors)
+    tied = {name: first for name, first in _tied(model).items() if name not in tensors}
+    tensors |= {name: tensors[first] for name, first in tied.items()}
     try:
         model.load_state_dict(tensors, assign=True)
     except RuntimeError as err:
@@ -126,12 +140,25 @@ def load(workload: Workload, stages: Sequence[Technique], seed: int, folder: Pat
             f"{folder} does not fit the model built from this configuration: "
             f"{str(err).splitlines()[-1].strip()}. Remove the folder to make it anew"
         ) from err
+    for name, first in tied.items():  # assigning has taken the two apart
+        place, _, leaf = name.rpartition(".")
+        setattr(model.get_submodule(place), leaf, model.get_parameter(first))
     model.eval()
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     for stage in stages:
         model = stage.deploy(model)
     return model
+
+
+def _tied(model: nn.Module) -> dict[str, str]:
+    """Return names under which a parameter stands again, with the name of its first place."""
+    first: dict[int, str] = {}
+    return {
+        name: first[id(parameter)]
+        for name, parameter in model.named_parameters(remove_duplicate=False)
+        if first.setdefault(id(parameter), name) != name
+    }
 
 
 def load_probe(folder: Path) -> Tensor:

@@ -20,7 +20,7 @@ _ASKED_FOR = (
 _SHAPING_CODE = ("workloads", "techniques", "training", "production.py")
 _SHAPING_LIBRARIES = (
     *("torch", "torchao", "torchvision", "torch-pruning"),
-    *("transformers", "tokenizers", "datasets", "numpy"),
+    *("transformers", "tokenizers", "peft", "datasets", "numpy"),
 )
 
 
@@ -76,6 +76,8 @@ def folder_digest(root: str | None) -> str | None:
         return None
     top = Path(root).expanduser()
     listing = hashlib.sha256()
+    if top.is_file():
+        listing.update(f"{top.name}\0{top.stat().st_size}\n".encode(errors="surrogateescape"))
     # Links are followed: splits of a large set are often links to where there was room.
     for folder, names, files in os.walk(top, followlinks=True):
         names.sort()

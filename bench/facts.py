@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode, register_flop_formula
@@ -26,14 +27,20 @@ SIMULATIONS = ("FakeQuantize", "FakeQuantized", "Observer", "ParametrizationList
 def probe_batch(workload: Workload) -> Batch:
     """Return the first test examples: what a fresh process must answer as the maker did."""
     examples = workload.test_examples()
-    return examples.__getitems__(range(min(PROBE_EXAMPLES, len(examples))))
+    count = min(PROBE_EXAMPLES, workload.batch_size, len(examples))
+    return examples.__getitems__(range(count))
 
 
 def probe(workload: Workload, runtime: Runtime, model: nn.Module, batch: Batch) -> Tensor:
-    """Return the outputs for a batch, computed eagerly in the model's dtype."""
+    """Return the outputs for a batch, computed eagerly in the model's dtype.
+
+    Of outputs for each token only the predictions: a vocabulary is too wide to be kept.
+    """
     placed = runtime.place(model)
+    inputs = runtime.inputs(batch, placed)
     with torch.inference_mode():
-        return workload.forward(placed, runtime.inputs(batch, placed)).cpu()
+        outputs = workload.forward(placed, inputs)
+        return (outputs if outputs.dim() < 3 else workload.predict(outputs, inputs)).cpu()
 
 
 @register_flop_formula(torch.ops.aten._int_mm)
@@ -69,9 +76,29 @@ def _opened(weights: Tensor) -> Tensor:
     return weights.dequantize() if hasattr(weights, "__tensor_flatten__") else weights
 
 
+def trained_parameters(model: nn.Module) -> int:
+    """Return the number of parameters that are trained."""
+    return sum(weights.numel() for weights in model.parameters() if weights.requires_grad)
+
+
+def adapter_bytes(model: nn.Module) -> int | None:
+    """Return the size of a file of all that is trained; ``None`` where nothing stays as it is."""
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    if len(trained) == len(list(model.parameters())):
+        return None
+    return len(save({name: p.detach().cpu().contiguous() for name, p in trained.items()}))
+
+
 def _weights(model: nn.Module) -> list[Tensor]:
     integers = [buffer for buffer in model.buffers() if buffer.dtype == torch.int8]
-    return [*model.parameters(), *integers]
+    packed = [
+        buffer
+        for name, buffer in model.named_buffers()
+        if buffer.dtype == torch.uint8 and name.endswith("weight")
+    ]
+    # Two weights of 4 bits a byte, of which 7 stands for 0 (bench.techniques.adapters.nf4).
+    halves = [torch.cat([weights >> 4, weights & 15]) - 7 for weights in packed]
+    return [*model.parameters(), *integers, *halves]
 
 
 def input_shapes(batch: Batch) -> dict[str, tuple[int, ...]]:

@@ -31,23 +31,22 @@ _COMPARED = {
 }
 _ARM = {
     "digest": pa.string(),
-    "bytes": pa.int64(),
-    "parameters": pa.int64(),
-    "nonzero_parameters": pa.int64(),
+    **dict.fromkeys(("bytes", "parameters", "nonzero_parameters"), pa.int64()),
     "sparsity": pa.string(),
     "macs": pa.int64(),
-    "peak_memory_bytes": pa.int64(),
-    "latency_requests": pa.int64(),
-    "latency_p50_s": pa.float64(),
-    "latency_p90_s": pa.float64(),
-    "latency_p99_s": pa.float64(),
-    "infer_mean_power_a_w": pa.float64(),
-    "infer_mean_power_b_w": pa.float64(),
+    **dict.fromkeys(("peak_memory_bytes", "training_peak_memory_bytes"), pa.int64()),
+    **dict.fromkeys(("trained_parameters", "adapter_bytes"), pa.int64()),
+    **{"perplexity": pa.float64(), "events": pa.string(), "latency_requests": pa.int64()},
+    **{f"latency_{quantile}_s": pa.float64() for quantile in ("p50", "p90", "p99")},
+    **{f"infer_mean_power_{grade}_w": pa.float64() for grade in "ab"},
 }
+_OF_ARM = (
+    *("parameters", "nonzero_parameters", "sparsity", "macs", "peak_memory_bytes"),
+    *("training_peak_memory_bytes", "trained_parameters", "adapter_bytes"),
+)
 _COST = {
     **{f"energy_{grade.lower()}_j": pa.float64() for grade in GRADES},
-    "wall_s": pa.float64(),
-    "cpu_s": pa.float64(),
+    **{"wall_s": pa.float64(), "cpu_s": pa.float64(), "items": pa.int64()},
 }
 _COSTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "train": ("baseline", ("train",)),
@@ -232,8 +231,9 @@ def _arm(name: str, arm: Arm, record: Record) -> dict[str, Any]:
     return {
         f"{name}_digest": arm.artefact.digest,
         f"{name}_bytes": arm.artefact.bytes,
-        **{f"{name}_{key}": getattr(arm, key) for key in ("parameters", "nonzero_parameters")},
-        **{f"{name}_{key}": getattr(arm, key) for key in ("sparsity", "macs", "peak_memory_bytes")},
+        **{f"{name}_{key}": getattr(arm, key) for key in _OF_ARM},
+        f"{name}_perplexity": arm.metrics.get("perplexity"),
+        f"{name}_events": ", ".join(dict.fromkeys(e.kind for e in arm.events)) or None,
         **{f"{name}_latency_{key}": value for key, value in _parts(arm.latency).items()},
         **_power(f"{name}_infer_mean_power", arm.phases.get("infer"), record),
     }
@@ -248,6 +248,7 @@ def _costs(record: Record) -> dict[str, float | None]:
             continue
         columns[f"{cost}_wall_s"] = sum(phase.wall_s for phase in phases)
         columns[f"{cost}_cpu_s"] = sum(phase.cpu_s for phase in phases)
+        columns[f"{cost}_items"] = sum(phase.items for phase in phases)
         for grade in GRADES:
             columns[f"{cost}_energy_{grade.lower()}_j"] = joules(phases, grade, record)
     return columns

@@ -52,7 +52,10 @@ from bench.workloads import Workload
 
 log = logging.getLogger(__name__)
 
-_NOT_SHAPING = ("batch_size", "margin", "data_root", "default_student")
+_NOT_SHAPING = (
+    *("name", "batch_size", "margin", "data_root", "default_student"),
+    *("serve", "prompt_tokens", "decode_tokens"),
+)
 """Knobs of a workload that change how a model is used, not what it learns."""
 
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import logging
+import re
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,18 +20,21 @@ from typing import Any
 
 from torch import nn
 
-from bench import artefacts, facts
+from bench import artefacts, facts, machine
 from bench.artefacts import Card
 from bench.measurement import Gauge, Span, total
 from bench.measurement.figures import available
 from bench.meters import Meters
 from bench.progress import Bar
-from bench.readings import Logged
+from bench.readings import Event, Logged, Phase
 from bench.runtime import Runtime
 from bench.techniques import Setting, Technique
-from bench.training import Course, task_loss, train
+from bench.training import Course, memory, resuming, task_loss, train
 from bench.training.recipe import Training
+from bench.training.resuming import Spent
 from bench.workloads import Workload
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -65,10 +71,20 @@ class History:
     Attributes:
         items: Examples that its last training saw.
         points: What was logged, stage after stage.
+        events: What happened beside it: resumed, short of memory, overfitting, stopped early.
+        peak_memory_bytes: Of the process after its last training; ``None`` without one.
+        trainings: How many there were.
+        trained_parameters: Of the last one; ``None`` without one.
+        adapter_bytes: Of what the last one trained, if other weights stayed as they were.
     """
 
     items: int = 0
     points: list[Logged] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    peak_memory_bytes: int | None = None
+    trainings: int = 0
+    trained_parameters: int | None = None
+    adapter_bytes: int | None = None
 
 
 def produce(order: Order) -> None:
@@ -91,11 +107,16 @@ def produce(order: Order) -> None:
             input_shapes=facts.input_shapes(batch),
             phases={name: total(spans) for name, spans in _by_name(gauge.spans).items()},
             history=tuple(history.points),
+            events=tuple(history.events),
+            training_peak_memory_bytes=history.peak_memory_bytes,
             data=order.workload.describe_data(),
+            trained_parameters=history.trained_parameters,
+            adapter_bytes=history.adapter_bytes,
         )
         artefacts.write_card(
             dataclasses.replace(card, phases=_with_items(card.phases, history)), folder
         )
+    shutil.rmtree(_checkpoints(order), ignore_errors=True)
 
 
 def _train_baseline(order: Order, gauge: Gauge) -> tuple[nn.Module, History]:
@@ -110,9 +131,12 @@ def _train_baseline(order: Order, gauge: Gauge) -> tuple[nn.Module, History]:
 
 
 def _optimise(order: Order, gauge: Gauge, baseline: Path) -> tuple[nn.Module, History]:
-    teacher = artefacts.load(order.workload, (), order.seed, baseline)
-    setting = Setting(order.workload, order.runtime.place(teacher), order.seed)
-    model, history = copy.deepcopy(teacher).requires_grad_(True), History()
+    model, teacher, history = nn.Module(), nn.Module(), History()
+    if not order.stages[0].begins_anew:
+        model = artefacts.load(order.workload, (), order.seed, baseline).requires_grad_(True)
+        model = order.runtime.place(model)
+        teacher = copy.deepcopy(model).requires_grad_(False)
+    setting = Setting(order.workload, teacher, order.seed, order.runtime.torch_device)
     for stage in order.stages:
         with gauge.span("optimise"):
             model = stage.prepare(model, setting)
@@ -135,12 +159,45 @@ def _optimise(order: Order, gauge: Gauge, baseline: Path) -> tuple[nn.Module, Hi
     return model, history
 
 
+def _checkpoints(order: Order) -> Path:
+    return order.folder.with_name(f"{order.folder.name}.training")
+
+
 def _train(
     order: Order, gauge: Gauge, model: nn.Module, course: Course, history: History, stage: str
 ) -> None:
+    """Train, or go on with what a process that was killed has left, at what both have cost."""
+    history.trainings += 1
+    place = _checkpoints(order) / str(history.trainings)
+    runs = order.folder.parent.with_name(".runs")  # beside each other, so that curves overlay
+    course = dataclasses.replace(course, run=runs / _title(order, stage))
+    if course.training.save_every is not None:
+        course = dataclasses.replace(course, place=place)
+    name = "train" if stage == "train" else "optimise"
+    before = resuming.spent_before(place)
+    for spent in before:
+        gauge.spans.append(_as_span(name, spent.phase))
+        history.points += spent.points
     title = "training the baseline" if stage == "train" else f"training ({stage})"
     with Bar(f"{order.workload.name}, seed {order.seed}: {title}") as bar:
-        history.items = train(model, course, _Watch(gauge, bar, stage, history.points))
+        follower = _Watch(gauge, bar, stage, resuming.next_file(place), course.place is not None)
+        seen = train(model, course, follower)
+    history.items = seen + sum(spent.phase.items for spent in before)
+    history.points += follower.points
+    history.events += follower.events
+    history.peak_memory_bytes = memory.peak_bytes()
+    history.trained_parameters = facts.trained_parameters(model)
+    history.adapter_bytes = facts.adapter_bytes(model)
+
+
+def _title(order: Order, stage: str) -> str:
+    """Return the name of a run for trackers: workload, what is trained, seed, digest."""
+    words = (order.workload.name, stage, f"seed{order.seed}", order.digest[:8])
+    return re.sub(r"[^\w.-]+", "_", "-".join(words))
+
+
+def _as_span(name: str, phase: Phase) -> Span:
+    return Span(name, 0, round(phase.wall_s * 1e9), phase.cpu_s, phase.readings, None, None)
 
 
 @dataclass
@@ -150,27 +207,53 @@ class _Watch:
     gauge: Gauge
     bar: Bar
     stage: str
-    points: list[Logged]
+    file: Path
+    keeps: bool
+    points: list[Logged] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    items: int = 0
     note: str = ""
     begin: float = field(default_factory=time.monotonic)
+    begin_cpu_s: float = field(default_factory=machine.cpu_seconds)
 
-    def stepped(self, step: int, steps: int) -> None:
+    def stepped(self, step: int, steps: int, items: int) -> None:
+        self.items = items
         self.bar.tell(step, steps, f"step {step}{self.note}")
 
     def logged(self, step: int, loss: float, learning_rate: float) -> None:
-        self._keep(step, loss, learning_rate, None)
+        self._keep(step, loss=loss, learning_rate=learning_rate)
         self.note = f", loss {loss:.3f}{self._joules()}"
 
-    def validated(self, step: int, metric: float) -> None:
-        self._keep(step, None, None, metric)
-        self.note = f", validation {metric:.4f}{self._joules()}"
+    def validated(self, step: int, loss: float, metric: float) -> None:
+        self._keep(step, validation_loss=loss, metric=metric)
+        self.note = f", validation loss {loss:.3f}, metric {metric:.4f}{self._joules()}"
 
-    def _keep(
-        self, step: int, loss: float | None, rate: float | None, metric: float | None
-    ) -> None:
+    def noted(self, step: int, kind: str, text: str) -> None:
+        self.events.append(Event(self.stage, step, kind, text))
+        log.warning("%s, step %d: %s", self.stage, step, text)
+
+    def saved(self, step: int) -> None:
+        self._note_spent()
+
+    def _keep(self, step: int, **values: float) -> None:
         readings = self.gauge.so_far()
         spent_s = time.monotonic() - self.begin
-        self.points.append(Logged(self.stage, step, loss, rate, metric, spent_s, readings))
+        empty = dict.fromkeys(("loss", "learning_rate", "validation_loss", "metric"))
+        found = {**empty, **values}
+        self.points.append(Logged(self.stage, step, wall_s=spent_s, readings=readings, **found))
+        self._note_spent()
+
+    def _note_spent(self) -> None:
+        """Write what this process has spent: a kill may come at any time."""
+        if not self.keeps:
+            return
+        spent = Phase(
+            time.monotonic() - self.begin,
+            machine.cpu_seconds() - self.begin_cpu_s,
+            self.gauge.so_far(),
+            self.items,
+        )
+        resuming.note(Spent(spent, tuple(self.points)), self.file)
 
     def _joules(self) -> str:
         """Return the joules of the open span for the progress line, the best grade there is."""

@@ -60,8 +60,9 @@ class Logged:
         loss: Mean training loss since the point before, in nats; ``None`` at a validation.
         learning_rate: At this step; ``None`` at a validation.
         metric: The workload's, on the validation part; ``None`` elsewhere.
-        wall_s: Seconds since the stage began.
-        readings: Joules since the stage began.
+        wall_s: Seconds since the stage began, in a training that was interrupted since it went on.
+        readings: Joules since then.
+        validation_loss: Mean loss on the validation part, in nats; ``None`` elsewhere.
     """
 
     stage: str
@@ -71,6 +72,24 @@ class Logged:
     metric: float | None
     wall_s: float
     readings: tuple[Reading, ...]
+    validation_loss: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to a training.
+
+    Attributes:
+        stage: What was trained: ``train``, or the label of a technique's stage.
+        step: Optimiser steps done in this stage.
+        kind: ``overfitting``, ``out_of_memory``, ``resumed`` or ``stopped``.
+        text: What and why, for people.
+    """
+
+    stage: str
+    step: int
+    kind: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ def arm(name: ArmName, card: Card, evaluated: Evaluation, outcome: Outcome) -> A
         total([w.span for w in windows]), items=sum(w.items for w in windows)
     )
     made = {k: phase for k, phase in card.phases.items() if name == "baseline" or k != "train"}
+    own = name == "baseline" or "train" not in card.phases
     return Arm(
         artefact=card.artefact,
         parameters=card.parameters,
@@ -33,6 +34,10 @@ def arm(name: ArmName, card: Card, evaluated: Evaluation, outcome: Outcome) -> A
         latency=outcome.latency.get(name),
         phases=made | evaluated.phases | {"infer": infer},
         metrics=evaluated.metrics,
+        events=card.events if own else (),
+        training_peak_memory_bytes=card.training_peak_memory_bytes if own else None,
+        trained_parameters=card.trained_parameters if own else None,
+        adapter_bytes=card.adapter_bytes if own else None,
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from bench import codec
 from bench.findings import BreakEven, Comparison, Proof, Quality, Verdict
-from bench.readings import Overhead, Phase
+from bench.readings import Event, Overhead, Phase
 
 SCHEMA = 1
 """Number of the record's layout; a rename or a change of meaning raises it."""
@@ -70,6 +70,11 @@ class Arm:
         latency: At batch 1, both arms in turn; ``None`` if the protocol asks for no requests.
         phases: ``train``, ``optimise``, ``convert``, ``compile``, ``evaluate``, ``infer``.
         metrics: Fractions by name, e.g. ``{"accuracy": 0.93}``.
+        events: What happened to its trainings: resumed, short of memory, overfitting, stopped.
+        training_peak_memory_bytes: Of the process that made it, resident (CPU) or allocated (GPU);
+            ``None`` without a training.
+        trained_parameters: Number of parameters that its last training changed; ``None`` without.
+        adapter_bytes: Size of a file of these alone, where all others stayed as they were.
     """
 
     artefact: Artefact
@@ -82,6 +87,10 @@ class Arm:
     latency: Latency | None
     phases: dict[str, Phase]
     metrics: dict[str, float]
+    events: tuple[Event, ...] = ()
+    training_peak_memory_bytes: int | None = None
+    trained_parameters: int | None = None
+    adapter_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

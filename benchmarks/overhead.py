@@ -123,7 +123,7 @@ class Follower:
     bar: Bar
     stopwatch: Stopwatch
 
-    def stepped(self, step: int, steps: int) -> None:
+    def stepped(self, step: int, steps: int, items: int) -> None:
         """Tell both."""
         self.stopwatch.step()
         self.bar.tell(step, steps, "")
@@ -131,7 +131,13 @@ class Follower:
     def logged(self, step: int, loss: float, learning_rate: float) -> None:
         """Tell nobody."""
 
-    def validated(self, step: int, metric: float) -> None:
+    def validated(self, step: int, loss: float, metric: float) -> None:
+        """Tell nobody."""
+
+    def noted(self, step: int, kind: str, text: str) -> None:
+        """Tell nobody."""
+
+    def saved(self, step: int) -> None:
         """Tell nobody."""
 
 

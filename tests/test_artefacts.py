@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from torch import nn
 from bench import artefacts
 from bench.artefacts import ArtefactError, Card, made_whole
 from bench.isolation import in_fresh_process
-from bench.readings import Logged, Phase, Reading
+from bench.readings import Event, Logged, Phase, Reading
 from bench.records import Artefact
 from bench.techniques import Setting, Technique
 from bench.techniques.half import Half
@@ -130,13 +131,27 @@ def test_code_in_place_of_weights_is_not_run(tmp_path: Path) -> None:
     assert not trace.exists()
 
 
-def test_tensors_that_two_modules_share_are_kept_under_both_names(tmp_path: Path) -> None:
-    model = Tiny().build(0)
-    model.twin = model.fc
+@dataclass(frozen=True)
+class Tied(Tiny):
+    """Has one weight in two places."""
+
+    def build(self, seed: int) -> nn.Module:
+        model = super().build(seed)
+        model.twin = nn.Linear(32, 4)
+        model.twin.weight = model.fc.weight
+        return model
+
+
+def test_a_tensor_in_two_places_is_kept_once_and_loaded_into_both(tmp_path: Path) -> None:
+    model = Tied().build(0)
     artefacts.save(model, (), torch.zeros(1), tmp_path, "ab" * 32)
     kept = artefacts.load_file(tmp_path / "model.safetensors")
-    assert torch.equal(kept["twin.weight"], kept["fc.weight"])
+    assert "twin.weight" not in kept
     assert torch.equal(kept["fc.weight"], model.fc.weight)
+    loaded = artefacts.load(Tied(), (), 1, tmp_path)
+    assert loaded.twin.weight is loaded.fc.weight
+    assert torch.equal(loaded.fc.weight, model.fc.weight)
+    assert torch.equal(loaded.twin.bias, model.twin.bias)
 
 
 @pytest.mark.parametrize("kept", ["pruned", "wider", "lacking"])
@@ -242,6 +257,8 @@ def test_a_card_is_read_as_it_was_written(tmp_path: Path) -> None:
         input_shapes={"pixels": (3, 8, 8)},
         phases={"train": Phase(1.5, 2.5, (reading, lost), 100)},
         history=(Logged("train", 2, 1.1, 0.05, None, 0.7, (reading, lost)),),
+        events=(Event("train", 2, "overfitting", "the two losses part"),),
+        training_peak_memory_bytes=123,
         data={"source": "noise", "train": {"examples": 3}},
     )
     artefacts.write_card(card, tmp_path)

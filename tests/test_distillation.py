@@ -39,8 +39,8 @@ class School(Tiny):
     augmented: bool = False
 
     @property
-    def augments(self) -> bool:
-        return self.augmented
+    def answers_repeat(self) -> bool:
+        return not self.augmented
 
     def student(self, name: str, seed: int) -> nn.Module:
         torch.manual_seed(seed)

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from scipy.special import log_softmax, softmax
 from scipy.stats import entropy
-from tiny import RECIPE, Net, Tiny, configured, same_tensors, tiny_language
+from tiny import RECIPE, Net, Nobody, Tiny, configured, same_tensors, tiny_language
 from torch import Tensor, nn
 from transformers import (
     BertConfig,
@@ -573,16 +573,6 @@ def test_hidden_words_add_their_loss_and_their_head_is_trained() -> None:
     }
 
 
-class Quiet:
-    """Follows a training and says nothing."""
-
-    def stepped(self, step: int, steps: int) -> None: ...
-
-    def logged(self, step: int, loss: float, learning_rate: float) -> None: ...
-
-    def validated(self, step: int, metric: float) -> None: ...
-
-
 def trained(stage: Any, model: nn.Module, where: Setting) -> tuple[nn.Module, Loss]:
     """Go through a stage as ``production`` does; return the model and what it was trained under."""
     model = stage.prepare(model, where)
@@ -596,7 +586,7 @@ def trained(stage: Any, model: nn.Module, where: Setting) -> tuple[nn.Module, Lo
         partial(stage.examples, setting=where),
         partial(stage.after_step, model),
     )
-    train(model, course, Quiet())
+    train(model, course, Nobody())
     return stage.convert(model.eval(), where), lesson
 
 

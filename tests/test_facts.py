@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from tiny import EAGER, Tiny
 from torch import nn
 from torch.ao.quantization import FakeQuantize, MinMaxObserver
@@ -44,7 +45,7 @@ def test_multiply_accumulates_are_those_of_one_example_by_hand(dtype: torch.dtyp
 def test_the_probe_is_the_first_examples_and_its_answers_are_the_models() -> None:
     workload = Tiny()
     batch = facts.probe_batch(workload)
-    assert torch.equal(batch["pixels"], workload.test_examples().pixels[:32])
+    assert torch.equal(batch["pixels"], workload.test_examples().pixels[:16])  # one batch
     assert len(facts.probe_batch(Tiny(count=5))["labels"]) == 5
     model = workload.build(0)
     answers = facts.probe(workload, EAGER, model, batch)
@@ -125,6 +126,27 @@ def test_the_kernels_name_the_convolution_with_the_type_it_computes_in(
     assert 0 < len(found) <= 6
     assert [k for k in found if "conv" in k and k.endswith(f"[{name}]")] != [], found
     assert len(facts.kernels(Tiny(), EAGER, model, batch, most=2)) == 2
+
+
+def test_what_is_trained_beside_weights_that_stay_is_counted_and_weighed(tmp_path: Path) -> None:
+    model = Tiny().build(0)
+    assert facts.trained_parameters(model) == facts.parameters(model)
+    assert facts.adapter_bytes(model) is None  # all of it is trained
+    model.requires_grad_(False)
+    model.fc.requires_grad_(True)
+    assert facts.trained_parameters(model) == 4 * 32 + 4
+    save_file({"fc.weight": model.fc.weight, "fc.bias": model.fc.bias}, tmp_path / "alone")
+    assert facts.adapter_bytes(model) == (tmp_path / "alone").stat().st_size
+
+
+def test_weights_of_four_bits_count_two_a_byte() -> None:
+    model = nn.Linear(3, 2)
+    model.register_buffer(
+        "packed_weight", torch.tensor([[0x77], [0x7A], [0x1F]], dtype=torch.uint8)
+    )
+    assert facts.parameters(model) == 3 * 2 + 2 + 6
+    zeros = int((model.weight == 0).sum() + (model.bias == 0).sum())
+    assert facts.nonzero_parameters(model) == facts.parameters(model) - zeros - 3  # 7 is zero
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="compares with Linux's own books")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import RECIPE, Tiny, tiny_language
+from tiny import RECIPE, Nobody, Tiny, tiny_language
 from torch import Tensor, nn
 
 from bench import facts
@@ -18,7 +18,7 @@ from bench.techniques import Chain, Setting, TechniqueError, Terms
 from bench.techniques.encoder_pruning.heads import HeadPruning
 from bench.techniques.encoder_pruning.movement import MovementPruning
 from bench.training import Course, task_loss, train
-from bench.training.engine import trainer
+from bench.training.engine import engine
 from bench.workloads.language.anatomy import blocks
 
 MOVES = MovementPruning("movement_pruning", 0.5, "layer", 1.0, None)
@@ -191,25 +191,15 @@ def test_the_learning_rate_of_scores_makes_no_difference() -> None:
 def test_scores_are_trained_and_not_decayed_by_the_engines_optimiser(tmp_path: Path) -> None:
     masked = scored(MOVES, lively())
     recipe = replace(RECIPE, optimizer="adamw", weight_decay=0.1)
-    engine = trainer(nn.Sequential(masked), EXAMPLES, recipe, 0, str(tmp_path))
+    built = engine(nn.Sequential(masked), EXAMPLES, recipe, 0, tmp_path, None)
     decay = {
         id(p): group["weight_decay"]
-        for group in engine.create_optimizer().param_groups
+        for group in built.create_optimizer().param_groups
         for p in group["params"]
     }
     assert [decay[id(score)] for score in scores(masked)] == [0.0] * 12
     for layer in linear(masked):
         assert decay[id(layer.parametrizations.weight.original)] == 0.1
-
-
-class Unseen:
-    """Nobody follows."""
-
-    def stepped(self, step: int, steps: int) -> None: ...
-
-    def logged(self, step: int, loss: float, learning_rate: float) -> None: ...
-
-    def validated(self, step: int, metric: float) -> None: ...
 
 
 def test_a_whole_fine_tuning_ends_with_the_asked_share() -> None:
@@ -229,7 +219,7 @@ def test_a_whole_fine_tuning_ends_with_the_asked_share() -> None:
         0,
         after_step=partial(MOVES.after_step, masked),
     )
-    assert train(masked, course, Unseen()) == 8 * 16
+    assert train(masked, course, Nobody()) == 8 * 16
     assert all(score.abs().max() > 0 for score in scores(masked))
     during = zeros(masked)
     sparse = MOVES.convert(masked.eval(), Setting(LANGUAGE, plain, 0))

@@ -18,7 +18,7 @@ from bench.techniques import Loss, Setting, TechniqueError, Terms
 from bench.techniques.resolution import Resolution
 from bench.techniques.retrained import Retrained
 from bench.techniques.structured_pruning import StructuredPruning
-from bench.training.memory import forget_activations, remember_activations
+from bench.training.activations import forget_activations, remember_activations
 from bench.workloads import Batch
 
 TERMS = Terms(Tiny(), {"precision": "fp32", "batch_size": 64}, "eager", torch.device("cpu"))
@@ -114,7 +114,7 @@ def test_what_is_kept_for_validation_is_drawn_by_the_seed() -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"target": 0.9}, r"training\.target is 0\.9, training\.validation 0\.0: a target is"),
+        ({"target": 0.9}, r"training\.target=0\.9 looks at a part of the training split"),
         ({"target": 90, "validation": 0.1}, r"training\.target is 90"),
         ({"validation": 1.0}, r"training\.validation must be in \[0, 1\), got 1\.0"),
         ({"accumulation": 0}, r"training\.accumulation is 0: it must be above 0"),

@@ -49,15 +49,25 @@ class Run:
     points: list[tuple[int, float, float]]
     fetched: list[int]
     metrics: list[tuple[int, float]] = field(default_factory=list)
+    validation: list[float] = field(default_factory=list)
+    events: list[tuple[int, str, str]] = field(default_factory=list)
+    kept: list[int] = field(default_factory=list)
 
-    def stepped(self, step: int, steps: int) -> None:
+    def stepped(self, step: int, steps: int, items: int) -> None:
         self.told.append((step, steps))
 
     def logged(self, step: int, loss: float, learning_rate: float) -> None:
         self.points.append((step, loss, learning_rate))
 
-    def validated(self, step: int, metric: float) -> None:
+    def validated(self, step: int, loss: float, metric: float) -> None:
         self.metrics.append((step, metric))
+        self.validation.append(loss)
+
+    def noted(self, step: int, kind: str, text: str) -> None:
+        self.events.append((step, kind, text))
+
+    def saved(self, step: int) -> None:
+        self.kept.append(step)
 
 
 def run(
@@ -169,6 +179,24 @@ def test_a_loss_that_is_no_number_stops_the_training_and_names_the_rate() -> Non
         run(RECIPE, objective=diverges)
 
 
+def test_a_loss_that_leaves_its_first_behind_for_good_stops_the_training() -> None:
+    """First as it is, then ten times as large: told at the second stretch of that."""
+
+    def blows_up(task: Loss) -> Loss:
+        seen: list[int] = []
+
+        def loss(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+            value, outputs = task(model, batch)
+            seen.append(1)
+            return value * (1 if len(seen) == 1 else 10), outputs
+
+        return loss
+
+    with pytest.raises(TrainingError, match=r"is 1\d\.\d \(1\.\d+ at first\) at step 3 of 4"):
+        run(RECIPE, objective=blows_up)
+    assert run(replace(RECIPE, guard="off"), objective=blows_up).items == 100
+
+
 def test_digits_are_learnt_in_two_epochs() -> None:
     workload = configured("resnet_digits")
     model = workload.build(0)
@@ -181,7 +209,7 @@ def test_digits_are_learnt_in_two_epochs() -> None:
     examples = workload.test_examples()
     batch = examples.__getitems__(range(len(examples)))
     with torch.inference_mode():
-        predictions = workload.predict(workload.forward(model.eval(), batch))
+        predictions = workload.predict(workload.forward(model.eval(), batch), batch)
     scores = workload.score(batch["labels"].numpy(), predictions.numpy())
     assert scores["accuracy"] > 0.8  # chance is 0.1
 
@@ -307,14 +335,14 @@ def test_fp16_without_a_cuda_device_is_refused(monkeypatch: pytest.MonkeyPatch) 
         ({"epochs": -1}, r"training\.epochs is -1: it must be at least 0"),
         ({"batch_size": 0}, r"training\.batch_size is 0"),
         ({"learning_rate": -0.1}, r"training\.learning_rate is -0\.1"),
-        ({"warmup": 1.0}, r"training\.warmup must be in \[0, 1\), got 1\.0: a fraction"),
+        ({"warmup": 1.5}, r"training\.warmup is 1\.5: below 1 a fraction of the steps, from 1 on"),
         ({"label_smoothing": -0.1}, r"training\.label_smoothing must be in \[0, 1\), got -0\.1"),
         ({"momentum": 1.0}, r"training\.momentum must be in \[0, 1\), got 1\.0"),
         ({"weight_decay": -1e-4}, r"training\.weight_decay is -0\.0001: it must be at least 0"),
         ({"workers": -1}, r"training\.workers is -1"),
-        ({"max_steps": 0}, r"training\.max_steps is 0: at least one, or null to train the epochs"),
-        ({"optimizer": "adam"}, r"training\.optimizer is 'adam': one of sgd, adamw, adamw_fused"),
-        ({"schedule": "step"}, r"training\.schedule is 'step': one of cosine, linear, constant"),
+        ({"max_steps": 0}, r"training\.max_steps is 0: above 0, or null, which trains the epochs"),
+        ({"optimizer": "lion"}, r"training\.optimizer is 'lion': one of sgd, rmsprop, adam"),
+        ({"schedule": "steps"}, r"training\.schedule is 'steps': one of constant, linear, cosine"),
         ({"precision": "int8"}, r"training\.precision is 'int8': one of fp32, bf16, fp16"),
     ],
 )

@@ -179,7 +179,7 @@ def test_loss_is_cross_entropy_softened_towards_the_mean_of_all_classes() -> Non
 def test_accuracy_is_the_fraction_of_largest_logits_that_are_right() -> None:
     workload = configured("resnet_digits")
     outputs = torch.tensor([[0.1, 0.9, 0.0], [2.0, 1.0, 3.0], [5.0, 1.0, 0.0], [0.0, 1.0, 0.0]])
-    predictions = workload.predict(outputs)
+    predictions = workload.predict(outputs, {})
     assert predictions.tolist() == [1, 2, 0, 1]
     assert workload.score(np.array([1, 2, 1, 1]), predictions.numpy()) == {"accuracy": 0.75}
 

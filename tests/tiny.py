@@ -34,13 +34,24 @@ RECIPE = Training(
     weight_decay=0.0,
     clipping=0.0,
     schedule="linear",
+    schedule_options={},
     warmup=0.2,
     label_smoothing=0.0,
     precision="fp32",
+    regularised=False,
     workers=0,
     max_steps=None,
-    target=None,
     validation=0.0,
+    evaluate_every=None,
+    target=None,
+    patience=None,
+    improvement=0.0,
+    restore_best=False,
+    save_every=None,
+    keep_saved=1,
+    guard="warn",
+    memory_limit_gb=None,
+    trackers=(),
 )
 """A recipe to change one knob of."""
 
@@ -128,7 +139,7 @@ class Tiny(Workload):
     def loss(self, outputs: Tensor, batch: Batch, smoothing: float) -> Tensor:
         return F.cross_entropy(outputs, batch["labels"], label_smoothing=smoothing)
 
-    def predict(self, outputs: Tensor) -> Tensor:
+    def predict(self, outputs: Tensor, batch: Batch) -> Tensor:
         return outputs.argmax(dim=1)
 
     def score(self, labels: np.ndarray, predictions: np.ndarray) -> Mapping[str, float]:
@@ -170,3 +181,40 @@ def tiny_language(layers: int = 4, **changes: Any) -> Any:
         "max_position_embeddings": 64,
     }
     return configured("bert_sentences", architecture=shape, batch_size=16, **changes)
+
+
+LANGUAGE_MODELS: Mapping[str, Mapping[str, Any]] = {
+    "gpt2": {"n_embd": 32, "n_head": 4, "n_positions": 64},
+    "gptj": {"n_embd": 32, "n_head": 4, "n_positions": 64, "rotary_dim": 4},
+    "llama": {
+        **{"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4},
+        **{"num_key_value_heads": 2, "max_position_embeddings": 64, "tie_word_embeddings": True},
+    },
+    "qwen3": {
+        **{"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4, "head_dim": 16},
+        **{"num_key_value_heads": 2, "max_position_embeddings": 64, "tie_word_embeddings": True},
+    },
+}
+"""Architectures that are 32 wide and have 4 heads, by their type."""
+
+
+def tiny_lm(layers: int = 2, model_type: str = "gpt2", **changes: Any) -> Any:
+    """Return the generated tasks with a language model that is 32 wide and has 4 heads."""
+    depth = {"n_layer" if model_type.startswith("gpt") else "num_hidden_layers": layers}
+    tokens = {"vocab_size": 256, "bos_token_id": None, "eos_token_id": 3}
+    shape = {"model_type": model_type, **LANGUAGE_MODELS[model_type], **depth, **tokens}
+    return configured("lm_sentences", architecture=shape, batch_size=8, **changes)
+
+
+class Nobody:
+    """Follows a training and tells nobody."""
+
+    def stepped(self, step: int, steps: int, items: int) -> None: ...
+
+    def logged(self, step: int, loss: float, learning_rate: float) -> None: ...
+
+    def validated(self, step: int, loss: float, metric: float) -> None: ...
+
+    def noted(self, step: int, kind: str, text: str) -> None: ...
+
+    def saved(self, step: int) -> None: ...

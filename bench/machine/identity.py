@@ -17,7 +17,8 @@ from bench.machine.limits import cpu_limit_cores
 
 # fmt: off
 LIBRARIES = (
-    "joulebench", "accelerate", "amdsmi", "codecarbon", "datasets", "evaluate", "hydra-core",
+    "joulebench", "accelerate", "amdsmi", "bitsandbytes", "codecarbon", "datasets", "evaluate",
+    "hydra-core",
     "numpy", "nvidia-ml-py", "omegaconf", "pandas", "peft", "psutil", "pyarrow", "safetensors",
     "scikit-learn", "scipy", "tokenizers", "torch", "torch-pruning", "torchao", "torchvision",
     "transformers", "triton", "zeus",

@@ -66,7 +66,8 @@ def trace_frame(spans: Sequence[Span]) -> pd.DataFrame:
 
 def training_frame(histories: Mapping[str, Sequence[Logged]]) -> pd.DataFrame:
     """Return one row per logged point of each arm's trainings, joules since the stage began."""
-    columns = ["arm", "stage", "step", "loss", "learning_rate", "metric", "wall_s"]
+    columns = ["arm", "stage", "step", "loss", "learning_rate", "metric", "validation_loss"]
+    columns += ["wall_s"]
     rows = [
         {
             "arm": arm,

@@ -45,13 +45,21 @@ class Setting:
 
     Attributes:
         workload: Data to calibrate on, losses, an example input.
-        baseline: The trained baseline, in evaluation mode; a teacher. Never change it.
+        baseline: The trained baseline, in evaluation mode; a teacher. Never change it. Whoever
+            ``begins_anew`` is given an empty module, so that no baseline takes memory.
         seed: For whatever is drawn at random.
+        place: Device of the work; ``None`` is the baseline's.
     """
 
     workload: Workload
     baseline: nn.Module
     seed: int
+    place: torch.device | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the work."""
+        return self.place or next(self.baseline.parameters()).device
 
 
 @dataclass(frozen=True)
@@ -85,6 +93,8 @@ class Technique:
     """Why no other stage can follow this one; empty if one can."""
     begins_chain: ClassVar[str] = ""
     """Why no other stage can come before this one; empty if one can."""
+    begins_anew: ClassVar[bool] = False
+    """Whether it starts from initial weights and never looks at the trained baseline."""
     undone_by_training: ClassVar[str] = ""
     """Why no later stage may train; empty if one may."""
     shrinks: ClassVar[bool] = True

@@ -26,12 +26,14 @@ class Retrained(Technique):
     changes: Mapping[str, Any]
 
     begins_chain: ClassVar[str] = "it trains from initial weights, so that work would be lost"
+    begins_anew: ClassVar[bool] = True
     shrinks: ClassVar[bool] = False
 
     @property
     def label(self) -> str:
         """Name and what is changed."""
-        return f"{self.name} ({', '.join(f'{k} {v}' for k, v in self.changes.items())})"
+        told = [k if v is True else f"{k} {v}" for k, v in self.changes.items() if k != self.name]
+        return f"{self.name} ({', '.join(told)})" if told else self.name
 
     @property
     def recipe(self) -> Mapping[str, Any]:
@@ -54,5 +56,5 @@ class Retrained(Technique):
 
     def prepare(self, model: nn.Module, setting: Setting) -> nn.Module:
         """Return the model with its initial weights."""
-        device = next(setting.baseline.parameters()).device
+        device = setting.device
         return setting.workload.build(setting.seed).to(device)

@@ -193,7 +193,7 @@ class StructuredPruning(Technique):
 
 
 def _first_examples(setting: Setting, count: int) -> Batch:
-    device = next(setting.baseline.parameters()).device
+    device = setting.device
     batch = setting.workload.train_examples().__getitems__(range(count))
     return {name: value.to(device) for name, value in batch.items()}
 

@@ -1,25 +1,30 @@
 """How a model is trained: transformers' ``Trainer`` over a workload, and nothing else.
 
 The same engine trains baselines, fine-tunes pruned models and distils; what differs is the
-objective. Seeds fix initialisation, data order and augmentation.
+objective. Seeds fix initialisation, data order and augmentation, and a training that was killed
+goes on from its last checkpoint to the same weights, bit for bit on a CPU.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
 
-import torch
 from torch import Tensor, nn
 from transformers import PrinterCallback
 
 from bench.techniques import Loss
-from bench.training.engine import trainer
-from bench.training.following import Listener, Validation, Watch
-from bench.training.memory import forget_activations, remember_activations
+from bench.training import memory, resuming
+from bench.training.activations import forget_activations, remember_activations
+from bench.training.engine import Engine, engine
+from bench.training.following import Listener, TrainingError, Watch
 from bench.training.recipe import Training
-from bench.workloads import Batch, Examples, Workload, lengths_of
+from bench.training.splitting import Drawn, judge_of, split
+from bench.workloads import Batch, Examples, Workload
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,8 @@ class Course:
         seed: Of data order, augmentation, and of what is kept for validation.
         examples: Adds to the training split what the objective wants beside it.
         after_step: Called after each optimiser step with the fraction of steps that is done.
+        place: Folder of its checkpoints, from which it goes on; ``None`` keeps none.
+        run: Folder for TensorBoard, whose name is that of the run for all trackers.
     """
 
     workload: Workload
@@ -41,6 +48,8 @@ class Course:
     seed: int
     examples: Callable[[Examples], Examples] = lambda examples: examples
     after_step: Callable[[float], None] = lambda done: None
+    place: Path | None = None
+    run: Path | None = None
 
 
 def task_loss(workload: Workload, training: Training) -> Loss:
@@ -54,62 +63,85 @@ def task_loss(workload: Workload, training: Training) -> Loss:
 
 
 def train(model: nn.Module, course: Course, watch: Watch) -> int:
-    """Train ``model`` in place and return how many examples it has seen.
+    """Train ``model`` in place and return how many examples it has seen, in this process.
 
     Args:
         model: Any module; it is moved to the device that transformers picks.
         course: What it goes through.
-        watch: Told about every step, and about losses and metrics now and then.
+        watch: Told about every step, about losses and looks, and about what went wrong.
 
     Raises:
-        TrainingError: The loss is no number any more.
+        TrainingError: The loss is no number any more, or one example is too much for the memory.
     """
-    training = course.training
     adapter = _Adapter(model, course.objective)
-    trained_on, kept = _split(course)
-    if training.checkpointing:
+    if course.training.checkpointing:
         forget_activations(model)
-    with tempfile.TemporaryDirectory(prefix="joulebench-trainer-") as scratch:
-        engine = trainer(adapter, trained_on, training, course.seed, scratch)
-        engine.remove_callback(PrinterCallback)
-        engine.add_callback(Listener(watch, training, course.after_step))
-        if len(kept):
-            engine.add_callback(Validation(model, course.workload, kept, training, watch))
-        engine.train()
-    if training.checkpointing:
+    with ExitStack() as stack:
+        place = course.place or Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="joulebench-trainer-"))
+        )
+        _through(adapter, course, place, watch)
+    if course.training.checkpointing:
         remember_activations(model)
     return adapter.items
 
 
-def _split(course: Course) -> tuple[Examples, Examples]:
-    """Return what is trained on, and the part, not augmented, that is kept for validation."""
-    examples = course.examples(course.workload.train_examples())
-    count = round(course.training.validation * len(examples))
-    if not count:
-        return examples, _Part(examples, ())
-    drawn = torch.Generator().manual_seed(course.seed)
-    order = torch.randperm(len(examples), generator=drawn).tolist()
-    plain = course.workload.plain_train_examples()
-    return _Part(examples, order[count:]), _Part(plain, order[:count])
+def _through(adapter: _Adapter, course: Course, place: Path, watch: Watch) -> None:
+    """Train from the last checkpoint to the end; where memory is short, with smaller batches."""
+    training = course.training
+    trained_on, kept = split(course.workload, course.examples, training.validation, course.seed)
+    checkpoint = resuming.latest(place)
+    if checkpoint is not None:
+        watch.noted(resuming.step_of(checkpoint), "resumed", f"from {checkpoint.name}")
+    while True:
+        judge = judge_of(adapter.model, course.workload, kept, training.batch_size)
+        drawn = Drawn(trained_on, course.seed)
+        built = engine(adapter, drawn, training, course.seed, place, judge, course.run)
+        built.remove_callback(PrinterCallback)
+        built.add_callback(
+            Listener(watch, training, drawn, course.workload.metric, course.after_step)
+        )
+        shortage = _attempt(built, checkpoint)
+        if shortage is None:
+            return
+        smaller = memory.halved(training)
+        if smaller is None:
+            raise TrainingError(
+                f"too little memory at step {built.state.global_step} with training.batch_size="
+                f"{training.batch_size}, which cannot be halved: {shortage}. "
+                f"training.checkpointing=true, a smaller model or shorter inputs take less"
+            )
+        checkpoint = _set_aside(built, place)
+        watch.noted(
+            built.state.global_step,
+            "out_of_memory",
+            f"{shortage}; goes on with training.batch_size={smaller.batch_size}, "
+            f"training.accumulation={smaller.accumulation}, from "
+            f"{checkpoint.name if checkpoint else 'the start'}",
+        )
+        training = smaller
+        del built
+        memory.release()
 
 
-@dataclass(frozen=True)
-class _Part:
-    """Some of all examples."""
+def _attempt(built: Engine, checkpoint: Path | None) -> str | None:
+    """Train; return what was said if memory is short. What the attempt held is let go of."""
+    try:
+        built.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    except (MemoryError, RuntimeError) as err:
+        if not memory.is_shortage(err):
+            raise
+        return str(err).strip().partition("\n")[0]
+    return None
 
-    examples: Examples
-    indices: Sequence[int]
 
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    @property
-    def lengths(self) -> Sequence[int] | None:
-        found = lengths_of(self.examples)
-        return None if found is None else [found[index] for index in self.indices]
-
-    def __getitems__(self, positions: Sequence[int]) -> Batch:
-        return self.examples.__getitems__([self.indices[position] for position in positions])
+def _set_aside(built: Engine, place: Path) -> Path | None:
+    """Return the checkpoint to go on from: what is trained so far, if it can still be written."""
+    built.model.zero_grad(set_to_none=True)  # type: ignore[union-attr]
+    memory.release()
+    if built.state.global_step:
+        built._save_checkpoint(cast("nn.Module", built.model), trial=None)
+    return resuming.latest(place)
 
 
 class _Adapter(nn.Module):

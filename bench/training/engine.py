@@ -2,42 +2,107 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, cast
 
 import torch
+from safetensors.torch import save_model
 from torch import nn
-from transformers import Trainer, TrainingArguments
+from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers.integrations.integration_utils import TensorBoardCallback
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
+from bench.training import optimizers, schedules
 from bench.training.recipe import Training
 from bench.workloads import Examples, lengths_of
 
+Judge = Callable[[], Mapping[str, float]]
+"""Returns ``loss`` and the metric of the validation part, as ``eval_loss`` and so on."""
+
 
 class Engine(Trainer):
-    """``Trainer`` that takes no gradient norm for its log, and knows examples that have lengths.
+    """``Trainer`` with our schedules, our look at the validation part, and no pickles.
 
-    To get the norm it rescales all gradients by 1 at every step: 8 % of a small model's step,
-    charged to training.
+    Attributes:
+        training: The recipe.
+        judge: Looks at the validation part; ``None`` where there is none.
     """
+
+    def __init__(self, training: Training, judge: Judge | None, **parts: Any) -> None:
+        """Build the library's engine out of its ``parts``."""
+        self.training = training
+        self.judge = judge
+        super().__init__(**parts)
+        # Our losses are means over a batch; left to itself the engine takes them for sums, because
+        # the adapter takes keywords, and does not divide by the number of accumulated batches.
+        self.model_accepts_loss_kwargs = False
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """Return the schedule of the recipe."""
+        if self.lr_scheduler is None:
+            self.lr_scheduler = schedules.scheduler(
+                self.training, cast("Any", optimizer or self.optimizer), num_training_steps
+            )
+            self._created_lr_scheduler = True
+        return self.lr_scheduler
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Look at the validation part, and tell trackers and callbacks."""
+        assert self.judge is not None
+        found = dict(self.judge())
+        self.log(found)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, found)
+        return found
+
+    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
+        # Asked whether to save: if it is the best, and if a checkpoint is due in any case.
+        due = self.control.should_save
+        return super()._determine_best_metric(metrics, trial) or due
+
+    def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
+        # For its log it rescales all gradients by 1: 8 % of a small model's step, charged to us.
+        return grad_norm
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         lengths = lengths_of(cast("Examples", self.train_dataset))
         if lengths is None:
             return super()._get_train_sampler(train_dataset)
-        seed = cast("int", self.args.data_seed)
-        return LengthGroupedSampler(
-            self.args.train_batch_size * self.args.gradient_accumulation_steps,
-            lengths=list(lengths),
-            generator=torch.Generator().manual_seed(seed),
-        )
+        together = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        return _ByLength(together, list(lengths), cast("int", self.args.data_seed))
 
-    def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
-        return grad_norm
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        # Tensors that layers share are saved once, and are no missing keys.
+        pass
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        # Left to itself it refuses tensors that two layers share, and pickles its arguments.
+        folder = Path(output_dir or cast("str", self.args.output_dir))
+        folder.mkdir(parents=True, exist_ok=True)
+        save_model(cast("nn.Module", self.model), str(folder / "model.safetensors"))
 
 
-def trainer(
-    model: nn.Module, examples: Examples, training: Training, seed: int, scratch: str
-) -> Trainer:
+class _ByLength(LengthGroupedSampler):
+    """Batches of like length, drawn anew in every epoch, and the same after a resumption."""
+
+    def __init__(self, batch_size: int, lengths: list[int], seed: int) -> None:
+        super().__init__(batch_size, lengths=lengths, generator=torch.Generator().manual_seed(seed))
+        self.seed = seed
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw as this epoch does, whatever was drawn before."""
+        self.generator.manual_seed(self.seed + epoch)
+
+
+def engine(
+    model: nn.Module,
+    examples: Examples,
+    training: Training,
+    seed: int,
+    place: Path,
+    judge: Judge | None,
+    run: Path | None = None,
+) -> Engine:
     """Return the engine for a module that takes a batch's tensors and returns its loss.
 
     Args:
@@ -45,29 +110,39 @@ def trainer(
         examples: Of the training split, fetched a batch at a time.
         training: The recipe.
         seed: Of data order and augmentation.
-        scratch: An empty folder, which transformers wants.
+        place: Folder of checkpoints, or an empty one where none are kept.
+        judge: Looks at the validation part, if there is one.
+        run: Folder for TensorBoard, whose name is that of the run for all trackers.
     """
-    optimizers: dict[str, tuple[Any, dict[str, Any]]] = {
-        "sgd": (
-            torch.optim.SGD,
-            {"momentum": training.momentum, "nesterov": training.momentum > 0},
-        ),
-        "adamw": (torch.optim.AdamW, {}),
-        "adamw_fused": (torch.optim.AdamW, {"fused": True}),
-    }
-    kind, knobs = optimizers[training.optimizer]
+    callbacks: list[TrainerCallback] = []
+    if "tensorboard" in training.trackers:
+        callbacks.append(_tensorboard(run or place / "run"))
+    if training.patience is not None:
+        callbacks.append(EarlyStoppingCallback(training.patience, training.improvement))
+    return Engine(
+        training,
+        judge,
+        model=model,
+        args=_arguments(training, seed, place, judge is not None, run),
+        train_dataset=cast("Any", examples),
+        eval_dataset=cast("Any", examples) if judge is not None else None,  # its own is never read
+        data_collator=_as_fetched,
+        optimizer_cls_and_kwargs=optimizers.optimizer(model, training),
+        callbacks=callbacks,
+    )
+
+
+def _arguments(
+    training: Training, seed: int, place: Path, looks: bool, run: Path | None
+) -> TrainingArguments:
+    chosen_by_loss = training.restore_best or training.patience is not None
     arguments = TrainingArguments(
-        output_dir=scratch,
+        output_dir=str(place),
         num_train_epochs=training.epochs,
         max_steps=training.max_steps or -1,
         per_device_train_batch_size=training.batch_size,
         gradient_accumulation_steps=training.accumulation,
-        learning_rate=training.learning_rate,
-        # The library's plain "constant" has no warm-up.
-        lr_scheduler_type={"constant": "constant_with_warmup"}.get(
-            training.schedule, training.schedule
-        ),
-        warmup_steps=training.warmup,  # below 1 it is a fraction of all steps
+        learning_rate=training.peak,
         max_grad_norm=training.clipping,
         logging_nan_inf_filter=False,  # a loss that is NaN is to be seen, not averaged away
         bf16=training.precision == "bf16",
@@ -79,42 +154,31 @@ def trainer(
         dataloader_pin_memory=torch.cuda.is_available(),
         remove_unused_columns=False,
         logging_steps=0.05,  # twenty stretches of loss, however long the run
-        save_strategy="no",
-        report_to=[],
+        eval_strategy=_strategy(training) if looks else "no",
+        eval_steps=training.evaluate_every,
+        metric_for_best_model="loss" if chosen_by_loss else None,
+        greater_is_better=False if chosen_by_loss else None,
+        load_best_model_at_end=training.restore_best,
+        save_strategy="best" if training.restore_best else "no",
+        save_total_limit=training.keep_saved,
+        report_to=[name for name in training.trackers if name != "tensorboard"],
+        run_name=None if run is None else run.name,
+        project="joulebench",
         disable_tqdm=True,
     )
     # Several GPUs would be driven by DataParallel, on batches so many times as large.
     arguments._n_gpu = min(1, arguments.n_gpu)
-    engine = Engine(
-        model=model,
-        args=arguments,
-        train_dataset=cast("Any", examples),
-        data_collator=_as_fetched,
-        optimizer_cls_and_kwargs=(
-            kind,
-            {
-                "params": _groups(model, training.weight_decay),
-                "lr": training.learning_rate,
-                **knobs,
-            },
-        ),
-    )
-    # Our losses are means over a batch; left to itself the engine takes them for sums, because the
-    # adapter takes keywords, and does not divide by the number of accumulated batches.
-    engine.model_accepts_loss_kwargs = False
-    return engine
+    return arguments
 
 
-def _groups(model: nn.Module, decay: float) -> list[dict[str, Any]]:
-    """Decay what has two dimensions or more.
+def _tensorboard(folder: Path) -> TrainerCallback:
+    from torch.utils.tensorboard import SummaryWriter  # a package that few have, and slow
 
-    Left to itself the trainer knows normalisation by its name, and so decays ``bn1.weight``.
-    """
-    trained = [p for p in model.parameters() if p.requires_grad]
-    return [
-        {"params": [p for p in trained if p.dim() > 1], "weight_decay": decay},
-        {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
-    ]
+    return TensorBoardCallback(SummaryWriter(str(folder)))
+
+
+def _strategy(training: Training) -> str:
+    return "epoch" if training.evaluate_every is None else "steps"
 
 
 def _as_fetched(batch: Any) -> Any:

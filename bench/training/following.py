@@ -6,13 +6,16 @@ import math
 from collections.abc import Callable
 from typing import Any, Protocol
 
-import numpy as np
-import torch
-from torch import nn
 from transformers import TrainerCallback
 
+from bench.training import memory
+from bench.training.overfitting import Overfitting
 from bench.training.recipe import Training
-from bench.workloads import Batch, Examples, Workload
+from bench.training.splitting import Drawn
+
+DIVERGED = 3.0
+"""Multiple of the first training loss, and nats above it, beyond which two stretches in a row mean
+that nothing is learned any more."""
 
 
 class TrainingError(RuntimeError):
@@ -22,82 +25,120 @@ class TrainingError(RuntimeError):
 class Watch(Protocol):
     """Whoever follows a training."""
 
-    def stepped(self, step: int, steps: int) -> None:
-        """Note that so many of all optimiser steps are done."""
+    def stepped(self, step: int, steps: int, items: int) -> None:
+        """Note that so many of all optimiser steps are done, and how many examples were seen."""
 
     def logged(self, step: int, loss: float, learning_rate: float) -> None:
         """Note the mean loss since the last call, in nats."""
 
-    def validated(self, step: int, metric: float) -> None:
-        """Note the workload's metric on the validation part."""
+    def validated(self, step: int, loss: float, metric: float) -> None:
+        """Note the loss in nats and the workload's metric on the validation part."""
+
+    def noted(self, step: int, kind: str, text: str) -> None:
+        """Note an event: ``overfitting``, ``out_of_memory``, ``resumed``, ``stopped``."""
+
+    def saved(self, step: int) -> None:
+        """Note that a checkpoint was written from which the training could go on."""
 
 
 class Listener(TrainerCallback):
-    """Passes steps and losses on, and stops what cannot come to anything."""
+    """Passes steps, losses and looks on, and stops what cannot come to anything."""
 
     def __init__(
-        self, watch: Watch, training: Training, after_step: Callable[[float], None]
+        self,
+        watch: Watch,
+        training: Training,
+        examples: Drawn,
+        metric: str,
+        after_step: Callable[[float], None],
     ) -> None:
         self.watch = watch
         self.training = training
+        self.examples = examples
+        self.metric = metric
         self.after_step = after_step
+        self.overfitting = Overfitting()
+        self.flagged = False
+        self.far_in_a_row = 0
 
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Pass a loss on.
 
         Raises:
-            TrainingError: It is no number.
+            TrainingError: It is no number, or has left its first value behind for good.
         """
         logs = kwargs.get("logs", {})
         if "loss" not in logs:
             return
-        if not math.isfinite(logs["loss"]):
-            raise TrainingError(
-                f"the training loss is {logs['loss']} at step {state.global_step} of "
-                f"{state.max_steps}: training.learning_rate={self.training.learning_rate} is "
-                f"likely too high for this model; lower it, or lengthen training.warmup"
-            )
-        self.watch.logged(state.global_step, float(logs["loss"]), float(logs["learning_rate"]))
+        loss = float(logs["loss"])
+        self._require_sound(loss, f"at step {state.global_step} of {state.max_steps}")
+        self.overfitting.trained(loss)
+        self.watch.logged(state.global_step, loss, float(logs["learning_rate"]))
+
+    def _require_sound(self, loss: float, where: str) -> None:
+        first = self.overfitting.first
+        far = first is not None and loss > max(DIVERGED * first, DIVERGED + first)
+        self.far_in_a_row = self.far_in_a_row + 1 if far else 0
+        if math.isfinite(loss) and (self.far_in_a_row < 2 or self.training.guard == "off"):
+            return
+        said = f"{loss:.3g} ({first:.3g} at first)" if math.isfinite(loss) else f"{loss}"
+        raise TrainingError(
+            f"the training loss is {said} {where}: training.learning_rate={self.training.peak:g} "
+            f"is likely too high for this model; lower it, or lengthen training.warmup. The last "
+            f"checkpoint, if training.save_every keeps any, is from before"
+        )
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Let augmentation know the epoch; the library tells it only where nothing is resumed."""
+        self.examples.epoch = int(state.epoch or 0)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Let the technique at the model, and pass the step on."""
-        self.after_step(state.global_step / state.max_steps)
-        self.watch.stepped(state.global_step, state.max_steps)
+        """Let the technique at the model, pass the step on, and ask for what is due.
 
-
-class Validation(TrainerCallback):
-    """Evaluates the part of the training split that is kept for it, after every epoch."""
-
-    def __init__(
-        self, model: nn.Module, workload: Workload, kept: Examples, training: Training, watch: Watch
-    ) -> None:
-        self.model = model
-        self.workload = workload
-        self.kept = kept
-        self.training = training
-        self.watch = watch
+        Raises:
+            OverBudgetError: More memory is taken than the recipe allows.
+        """
+        step, training = state.global_step, self.training
+        self.after_step(step / state.max_steps)
+        self.watch.stepped(step, state.max_steps, kwargs["model"].items)
+        if training.save_every and (step % training.save_every == 0 or step == state.max_steps):
+            control.should_save = True
+        if control.should_evaluate:
+            control.should_log = True  # a look is held against the loss of now
+        memory.require_within(training.memory_limit_gb)
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Pass the metric on, and stop where the target is reached."""
-        metric = self._metric()
-        self.watch.validated(state.global_step, metric)
+        """Ask for the loss of now where a look follows."""
+        if control.should_evaluate:
+            control.should_log = True
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Pass a look on; stop at the target, or where the model learns its rows by heart."""
+        metrics, step = kwargs["metrics"], state.global_step
+        loss, metric = metrics["eval_loss"], metrics[f"eval_{self.metric}"]
+        self.watch.validated(step, loss, metric)
         if self.training.target is not None and metric >= self.training.target:
+            self.watch.noted(step, "stopped", f"{self.metric} {metric:.4f} has reached the target")
+            control.should_training_stop = True
+        wrong = None if self.training.guard == "off" else self.overfitting.looked(step, loss)
+        if wrong is None or self.flagged:
+            return
+        self.flagged = True
+        self.watch.noted(step, "overfitting", wrong)
+        if self.training.guard == "stop":
             control.should_training_stop = True
 
-    def _metric(self) -> float:
-        self.model.eval()
-        device = next(self.model.parameters()).device
-        labels, predictions = [], []
-        with torch.inference_mode():
-            for start in range(0, len(self.kept), self.training.batch_size):
-                end = min(start + self.training.batch_size, len(self.kept))
-                batch: Batch = {
-                    name: value.to(device)
-                    for name, value in self.kept.__getitems__(range(start, end)).items()
-                }
-                outputs = self.workload.forward(self.model, batch)
-                predictions.append(self.workload.predict(outputs).cpu().numpy())
-                labels.append(batch["labels"].cpu().numpy())
-        self.model.train()
-        scores = self.workload.score(np.concatenate(labels), np.concatenate(predictions))
-        return float(scores[self.workload.metric])
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Pass a checkpoint on."""
+        self.watch.saved(state.global_step)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Say why it ended early, if it did by itself."""
+        early = state.global_step < state.max_steps
+        if early and self.training.patience is not None and not self.flagged:
+            self.watch.noted(
+                state.global_step,
+                "stopped",
+                f"after {state.global_step} of {state.max_steps} steps: no improvement of the "
+                f"validation loss at {self.training.patience} looks",
+            )

@@ -1,62 +1,77 @@
-"""Activations that are forgotten and computed again: less memory, more joules."""
+"""Memory of a training: how much it took, whether there is too little, and what to do then."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import partial
-from typing import Any
+import gc
+import resource
+import sys
+from dataclasses import replace
 
-from torch import nn
-from torch.utils.checkpoint import checkpoint
+import psutil
+import torch
+
+from bench.training.recipe import Training
+
+_SAID = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory")
+"""What the allocators of GPUs and CPUs say, in any case of letters."""
+
+GIB = 2**30
 
 
-def forget_activations(model: nn.Module) -> int:
-    """Make every block of the model forget its activations in training; return the blocks.
+class OverBudgetError(MemoryError):
+    """More memory was taken than the recipe allows."""
 
-    Blocks are the direct children of ``nn.Sequential`` and ``nn.ModuleList`` that hold several
-    layers. Source: Chen et al. (2016), arXiv:1604.06174.
+
+def peak_bytes() -> int | None:
+    """Return the peak so far: allocated on the GPU, else resident of this process."""
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated())
+    unit_bytes = {"linux": 1024, "darwin": 1}.get(sys.platform)  # of ru_maxrss, by getrusage(2)
+    return unit_bytes and resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit_bytes
+
+
+def require_within(limit_gb: float | None) -> None:
+    """Refuse to go on above a limit in GiB, of what is taken at this moment.
+
+    Raises:
+        OverBudgetError: More is taken.
     """
-    blocks = [
-        block
-        for holder in model.modules()
-        if isinstance(holder, nn.Sequential | nn.ModuleList)
-        for block in holder.children()
-        if len(list(block.children())) > 1
-    ]
-    for block in blocks:
-        block.forward = partial(_forgetful, block, block.forward)
-    return len(blocks)
+    if limit_gb is None:
+        return
+    if torch.cuda.is_available():
+        taken = torch.cuda.max_memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        taken = psutil.Process().memory_info().rss
+    if taken > limit_gb * GIB:
+        raise OverBudgetError(
+            f"training.memory_limit_gb={limit_gb:g}, and {taken / GIB:.2f} GiB are taken"
+        )
 
 
-def remember_activations(model: nn.Module) -> None:
-    """Undo ``forget_activations``: a model that is saved or copied is an ordinary one."""
-    for block in model.modules():
-        block.__dict__.pop("forward", None)
+def is_shortage(err: BaseException) -> bool:
+    """Return whether an error says that there is too little memory."""
+    if isinstance(err, MemoryError | torch.cuda.OutOfMemoryError):
+        return True
+    return isinstance(err, RuntimeError) and any(said in str(err).lower() for said in _SAID)
 
 
-def _forgetful(block: nn.Module, forward: Any, *args: Any, **kwargs: Any) -> Any:
-    if not block.training:
-        return forward(*args, **kwargs)
-    contexts = partial(_contexts, block)
-    return checkpoint(forward, *args, use_reentrant=False, context_fn=contexts, **kwargs)
+def halved(training: Training) -> Training | None:
+    """Return the recipe with half the batch and twice the accumulation: the same steps.
+
+    ``None`` where one example at a time is too much already. An odd batch cannot be halved without
+    changing the effective one, so it is not.
+    """
+    if training.batch_size % 2:
+        return None
+    return replace(
+        training, batch_size=training.batch_size // 2, accumulation=2 * training.accumulation
+    )
 
 
-def _contexts(block: nn.Module) -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
-    return nullcontext(), _statistics_held(block)
-
-
-@contextmanager
-def _statistics_held(block: nn.Module) -> Iterator[None]:
-    # The second forward pass of a batch must not count twice in the running statistics.
-    norms = [m for m in block.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    held = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
-    for norm in norms:
-        norm.momentum = 0.0
-        norm.num_batches_tracked = None  # what is None is not counted
-    try:
-        yield
-    finally:
-        for norm, (momentum, batches) in zip(norms, held, strict=True):
-            norm.momentum = momentum
-            norm.num_batches_tracked = batches
+def release() -> None:
+    """Give back what a failed attempt still holds."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()

@@ -8,7 +8,7 @@ done to the model is the technique.
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -95,13 +95,24 @@ class Workload(abc.ABC):
         """Return the training split as it is, for calibration and validation."""
 
     @property
-    def augments(self) -> bool:
-        """Whether ``train_examples`` differs from epoch to epoch."""
-        return False
+    def answers_repeat(self) -> bool:
+        """Whether a teacher's answers to ``train_examples`` can be kept from epoch to epoch.
+
+        They cannot where examples are augmented, or where outputs are too many to be kept.
+        """
+        return True
+
+    def validation_examples(self) -> Examples | None:
+        """Return a split to be looked at while training, if the data have one of their own."""
+        return None
 
     @abc.abstractmethod
     def test_examples(self) -> Examples:
         """Return the held-out split, never augmented and never trained on."""
+
+    def served_examples(self) -> Examples:
+        """Return what is asked in measured windows: the held-out split unless told otherwise."""
+        return self.test_examples()
 
     def student(self, name: str, seed: int) -> nn.Module:
         """Return another model for the same data, with initial weights.
@@ -123,9 +134,24 @@ class Workload(abc.ABC):
     def loss(self, outputs: Tensor, batch: Batch, smoothing: float) -> Tensor:
         """Return the mean task loss of a batch, a scalar; ``smoothing`` in [0, 1) softens it."""
 
+    def decisions(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Return the outputs that count, a row for each choice: ``(decisions, classes)``."""
+        return outputs
+
     @abc.abstractmethod
-    def predict(self, outputs: Tensor) -> Tensor:
-        """Return one prediction per example from the outputs, shape ``(batch,)``."""
+    def predict(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Return one prediction per example from a batch's outputs, shape ``(batch,)``."""
+
+    def serving(self, model: nn.Module, batch: Batch) -> tuple[Callable[[], None], int]:
+        """Return a pass over a batch as it is served, and how many items it counts for.
+
+        What has to be ready before a pass is made here, so that no window pays for it.
+        """
+
+        def serve() -> None:
+            self.forward(model, batch)
+
+        return serve, len(next(iter(batch.values())))
 
     @abc.abstractmethod
     def score(self, labels: np.ndarray, predictions: np.ndarray) -> Mapping[str, float]:

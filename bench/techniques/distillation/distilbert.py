@@ -81,7 +81,7 @@ class DistilBert(EncoderStudent):
 
     def examples(self, examples: Examples, setting: Setting) -> Examples:
         """Return the examples with the teacher's answers, if those are all that is wanted."""
-        if setting.workload.augments or self.alpha_cos:
+        if not setting.workload.answers_repeat or self.alpha_cos:
             return examples
         return with_answers(examples, setting)
 
@@ -125,4 +125,4 @@ def _words(technique: DistilBert, setting: Setting) -> MaskedWords:
     student = setting.workload.student(technique.student, setting.seed)
     tokenizer = setting.workload.tokenizer  # type: ignore[attr-defined]  # ``require`` has asked
     torch.manual_seed(setting.seed)
-    return MaskedWords(student, tokenizer).to(next(setting.baseline.parameters()).device)
+    return MaskedWords(student, tokenizer).to(setting.device)

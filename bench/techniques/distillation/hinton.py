@@ -56,7 +56,7 @@ class Distillation(SmallModel):
 
     def examples(self, examples: Examples, setting: Setting) -> Examples:
         """Return the examples with the teacher's answers, if those stay the same."""
-        if setting.workload.augments or self.hints:
+        if not setting.workload.answers_repeat or self.hints:
             return examples
         return with_answers(examples, setting)
 
@@ -83,7 +83,8 @@ class _Lesson(nn.Module):
             loss, outputs = self.task(model, batch)
         watched = _named(teacher, technique.hints.values())
         taught, features = ask(teacher, self.workload, batch, watched)
-        soft = soft_loss(outputs, taught, technique.temperature)
+        counting = self.workload.decisions
+        soft = soft_loss(counting(outputs, batch), counting(taught, batch), technique.temperature)
         loss = technique.alpha * soft + (1 - technique.alpha) * loss
         for projection, (of_student, of_teacher) in zip(
             self.projections, technique.hints.items(), strict=True
@@ -106,7 +107,7 @@ def _projections(technique: Distillation, setting: Setting) -> nn.ModuleList:
     if not technique.hints:
         return nn.ModuleList()
     student = setting.workload.student(technique.student, setting.seed)
-    device = next(setting.baseline.parameters()).device
+    device = setting.device
     batch = setting.workload.plain_train_examples().__getitems__(range(2))
     found = []
     shapes = [

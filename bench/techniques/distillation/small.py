@@ -48,7 +48,7 @@ class SmallModel(Technique):
 
     def prepare(self, model: nn.Module, setting: Setting) -> nn.Module:
         """Return the student with its initial weights."""
-        device = next(setting.baseline.parameters()).device
+        device = setting.device
         return setting.workload.student(self.student, setting.seed).to(device)
 
     def restore(

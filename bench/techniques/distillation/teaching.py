@@ -43,7 +43,7 @@ def with_answers(examples: Examples, setting: Setting) -> Examples:
 
 
 def _answers(examples: Examples, setting: Setting) -> Tensor:
-    device = next(setting.baseline.parameters()).device
+    device = setting.device
     lengths = lengths_of(examples)
     order: Sequence[int] = range(len(examples))
     if lengths is not None:  # texts of like length together, or half of the work is padding

@@ -150,7 +150,7 @@ class Prediction(Technique):
 
     def examples(self, examples: Examples, setting: Setting) -> Examples:
         """Return the examples with the teacher's answers, if those count and stay the same."""
-        if setting.workload.augments or _is_regression(examples, setting):
+        if not setting.workload.answers_repeat or _is_regression(examples, setting):
             return examples
         return with_answers(examples, setting)
 
@@ -192,7 +192,7 @@ class _Imitation(nn.Module):
         self.projection = nn.Linear(narrow, wide, bias=False)
         if narrow == wide:
             nn.init.eye_(self.projection.weight)
-        self.projection.to(next(setting.baseline.parameters()).device)
+        self.projection.to(setting.device)
 
     def forward(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return loss and the student's outputs."""
@@ -256,7 +256,7 @@ def score_distance(one: Tensor, other: Tensor, mask: Tensor) -> Tensor:
 
 
 def _is_regression(examples: Examples, setting: Setting) -> bool:
-    device = next(setting.baseline.parameters()).device
+    device = setting.device
     one = {name: value.to(device) for name, value in examples.__getitems__([0]).items()}
     with torch.no_grad():
         return setting.workload.forward(setting.baseline, one).shape[1] == 1

@@ -108,9 +108,9 @@ class Vision(Workload):
         return self._examples("train", "none")
 
     @property
-    def augments(self) -> bool:
-        """Whether images are moved, mirrored or cropped."""
-        return self.augment != "none"
+    def answers_repeat(self) -> bool:
+        """Whether images are neither moved, mirrored nor cropped."""
+        return self.augment == "none"
 
     def student(self, name: str, seed: int) -> nn.Module:
         """Return another architecture, with the same stem and classes and random weights."""
@@ -128,7 +128,7 @@ class Vision(Workload):
         """Return cross-entropy in nats."""
         return F.cross_entropy(outputs, batch["labels"], label_smoothing=smoothing)
 
-    def predict(self, outputs: Tensor) -> Tensor:
+    def predict(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Return the class with the largest logit."""
         return outputs.argmax(dim=1)
 
