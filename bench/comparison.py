@@ -85,7 +85,9 @@ def _load(bout: Bout, arm: ArmName, batches: Sequence[Batch], gauge: Gauge) -> L
     model = artefacts.load(bout.workload, stages, bout.seed, folder)
     model = bout.runtime.place(model)
     inputs = [bout.runtime.inputs(batch, model) for batch in batches]
-    served = first_call(bout.workload, bout.runtime, model, batches[0], gauge)
+    served = first_call(
+        bout.runtime, model, lambda served: bout.workload.serving(served, inputs[0])[0](), gauge
+    )
     single = {name: value[:1] for name, value in batches[0].items()}
     return load_of(bout.workload, served, inputs, bout.runtime.inputs(single, model))
 
@@ -109,8 +111,8 @@ def _unit(figure: Figure) -> str:
 
 
 def _batches(workload: Workload) -> list[Batch]:
-    """Return full batches of the test split; a split shorter than one is gone through again."""
-    examples, size = workload.test_examples(), workload.batch_size
+    """Return full batches of what is asked; less than one batch of it is gone through again."""
+    examples, size = workload.served_examples(), workload.batch_size
     count = max(1, min(MOST_BATCHES, len(examples) // size))
     return [
         examples.__getitems__([i % len(examples) for i in range(k * size, (k + 1) * size)])

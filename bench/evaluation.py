@@ -92,7 +92,10 @@ def evaluate(look: Look) -> None:
     batch, _ = next(_batches(look.workload.test_examples(), 1, look.workload.batch_size))
     with look.meters as meters:
         gauge = Gauge(meters, look.runtime.synchronise)
-        served = first_call(look.workload, look.runtime, model, batch, gauge)
+        inputs = look.runtime.inputs(batch, model)
+        served = first_call(
+            look.runtime, model, lambda served: look.workload.forward(served, inputs), gauge
+        )
         with gauge.span("evaluate"):
             labels, predictions = _predict(look, model, served)
     result = Evaluation(
@@ -125,7 +128,8 @@ def _predict(look: Look, model: nn.Module, served: nn.Module) -> tuple[np.ndarra
             inputs = look.runtime.inputs(batch, model)
             with torch.inference_mode():
                 outputs = look.workload.forward(served, inputs)
-                predictions.append(look.workload.predict(outputs)[:count].cpu().numpy())
+                found = look.workload.predict(outputs, inputs)[:count]
+            predictions.append(found.cpu().numpy())
             labels.append(batch["labels"][:count].numpy())
             done = sum(map(len, labels))
             bar.tell(done, total, f"{done} of {total} examples")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import RECIPE, Net, Tiny, configured, trained_looking
+from tiny import RECIPE, Net, Nobody, Tiny, configured, trained_looking
 from torch import nn
 
 from bench import artefacts, facts
@@ -24,14 +24,6 @@ COMPILED = Runtime("compile", "compile", "cpu", None, "contiguous", freezing=Tru
 STATIC = Int8Static("int8_static", batches=4, batch_size=16)
 AWARE = Int8Aware("int8_qat", epochs=1.0, learning_rate=0.01)
 DIGITS = configured("resnet_digits")
-
-
-class Nobody:
-    def stepped(self, step: int, steps: int) -> None: ...
-
-    def logged(self, step: int, loss: float, learning_rate: float) -> None: ...
-
-    def validated(self, step: int, metric: float) -> None: ...
 
 
 def in_integers(technique: Int8Static, workload: Any, model: nn.Module) -> nn.Module:

@@ -20,7 +20,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModel
 
 from bench.measurement.serving import load_of
-from bench.training.engine import trainer
+from bench.training.engine import engine
 from bench.workloads import WorkloadError
 from bench.workloads.language import TASKS, Glue, anatomy, generated, texts
 
@@ -124,9 +124,9 @@ def test_bucketed_batches_hold_every_example_once_and_fewer_paddings() -> None:
 
 def test_training_batches_hold_texts_of_like_length(tmp_path: Path) -> None:
     examples = tiny_language().train_examples()
-    engine = trainer(nn.Linear(1, 1), examples, RECIPE, 0, str(tmp_path))
+    built = engine(nn.Linear(1, 1), examples, RECIPE, 0, tmp_path, None)
     lengths = np.asarray(examples.lengths)
-    drawn = list(engine._get_train_sampler())
+    drawn = list(built._get_train_sampler())
     assert sorted(drawn) == list(range(len(examples)))
     spread = np.mean([np.ptp(lengths[drawn[i : i + 32]]) for i in range(0, 1984, 32)])
     assert spread < 0.2 * np.ptp(lengths)
@@ -158,7 +158,7 @@ def test_every_task_is_read_trained_on_and_scored(task: str, tmp_path: Path) -> 
     workload.loss(outputs, batch, smoothing=0.0).backward()
     assert all(p.grad is not None for p in model.classifier.parameters())
     assert outputs.shape == (8, max(1, TASKS[task].classes))
-    predictions = workload.predict(outputs).detach().numpy()
+    predictions = workload.predict(outputs, batch).detach().numpy()
     assert workload.metric in workload.score(batch["labels"].numpy(), predictions)
 
 

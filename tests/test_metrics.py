@@ -78,6 +78,12 @@ def test_scores_are_correlated_as_scipy_correlates_them(
         assert METRICS[name](*scores) == pytest.approx(of(*scores).statistic, abs=1e-9)
 
 
+def test_log_likelihood_is_a_mean_over_tokens_and_higher_is_better() -> None:
+    tokens, nats = np.array([1, 3]), np.array([4.0, 2.0])
+    assert METRICS["log_likelihood"](tokens, nats) == -(4.0 + 2.0) / (1 + 3)
+    assert METRICS["log_likelihood"](tokens, nats / 2) == -0.75
+
+
 @pytest.mark.parametrize("name", ["pearson", "spearmanr"])
 def test_a_constant_column_correlates_with_nothing(name: str) -> None:
     assert METRICS[name](*CONSTANT) == 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
@@ -14,45 +14,52 @@ from bench.workloads import Batch, Workload
 
 
 def first_call(
-    workload: Workload, runtime: Runtime, model: nn.Module, batch: Batch, gauge: Gauge
+    runtime: Runtime, model: nn.Module, call: Callable[[nn.Module], object], gauge: Gauge
 ) -> nn.Module:
     """Return what is called to serve; if the runtime compiles, that is charged to ``compile``.
 
-    Inputs are made outside inference mode, here and in windows: a tensor made inside it is of
-    another kind, for which the model would be compiled once more.
+    Args:
+        runtime: Compiles, or not.
+        model: In its place.
+        call: Calls the model as it will be called. Its inputs are made outside inference mode,
+            here and in windows: a tensor made inside it is of another kind, for which the model
+            would be compiled once more.
+        gauge: Measures the call.
     """
     served = runtime.compile(model)
     if served is not model:
-        inputs = runtime.inputs(batch, model)
         with gauge.span("compile"), torch.inference_mode():
-            workload.forward(served, inputs)
+            call(served)
     return served
 
 
 def load_of(
     workload: Workload, served: nn.Module, batches: Sequence[Batch], request: Batch
 ) -> Load:
-    """Return the work of an arm: forward passes over inputs that lie ready on the device.
+    """Return the work of an arm: passes over inputs that lie ready on the device.
 
     Where batches differ in shape, as texts do in length, a unit of work is one round over all of
     them: else the slower arm would spend its windows on the first few, the faster one on all.
 
     Args:
-        workload: Says how the model is called.
+        workload: Says what a pass is and how many items it counts for.
         served: The model as it is called.
         batches: What a window goes through in turn.
         request: A batch of one.
     """
     shapes = {tuple((name, t.shape) for name, t in batch.items()) for batch in batches}
     round_of = 1 if len(shapes) == 1 else len(batches)
+    with torch.inference_mode():
+        passes = [workload.serving(served, batch) for batch in batches]
+        answer, _ = workload.serving(served, request)
 
-    def run(passes: int) -> None:
+    def run(count: int) -> None:
         with torch.inference_mode():
-            for index in range(passes * round_of):
-                workload.forward(served, batches[index % len(batches)])
+            for index in range(count * round_of):
+                passes[index % len(passes)][0]()
 
     def ask() -> None:
         with torch.inference_mode():
-            workload.forward(served, request)
+            answer()
 
-    return Load(run, workload.batch_size * round_of, ask)
+    return Load(run, sum(items for _, items in passes[:round_of]), ask)

@@ -56,11 +56,22 @@ def spearmanr(labels: NDArray[Any], predictions: NDArray[Any]) -> float:
     return pearson(rankdata(labels), rankdata(predictions))
 
 
+def log_likelihood(labels: NDArray[Any], predictions: NDArray[Any]) -> float:
+    """Return the mean log-likelihood of a token in nats: the loss with its sign turned round.
+
+    Args:
+        labels: Tokens that each example had to predict.
+        predictions: Their summed cross-entropy in nats.
+    """
+    return -float(np.sum(predictions, dtype=np.float64) / np.sum(labels))
+
+
 METRICS: Mapping[str, Metric] = {
     "accuracy": accuracy,
     "f1": f1,
+    "log_likelihood": log_likelihood,
     "matthews_correlation": matthews_correlation,
     "pearson": pearson,
     "spearmanr": spearmanr,
 }
-"""By the names that the GLUE metric of ``evaluate`` gives them."""
+"""By the names that the GLUE metric of ``evaluate`` gives them; of each a higher one is better."""

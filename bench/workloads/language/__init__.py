@@ -16,6 +16,8 @@ from transformers import PreTrainedModel
 
 from bench.digests import labels_sha256
 from bench.workloads import Batch, Examples, Workload, WorkloadError
+from bench.workloads.batching import by_length
+from bench.workloads.checkpoints import require_fit, shape_named, tokenizer
 from bench.workloads.language import encoders, generated, texts
 from bench.workloads.language.tasks import TASKS, Task
 
@@ -76,7 +78,7 @@ class Glue(Workload):
     @property
     def tokenizer(self) -> Any:
         """The tokenizer that makes the model's inputs."""
-        return encoders.tokenizer(self.vocabulary or self.model)
+        return tokenizer(self.vocabulary or self.model)
 
     def require(self, mode: str) -> None:
         """Refuse to compile for shapes that change from batch to batch."""
@@ -98,7 +100,7 @@ class Glue(Workload):
             model = encoders.pretrained(self.model, outputs)
         else:
             model = encoders.fresh(self.architecture, outputs)
-        encoders.require_fit(model, self.tokenizer, self.max_length)
+        self._require_fit(model)
         return model
 
     def student(self, name: str, seed: int) -> nn.Module:
@@ -110,9 +112,9 @@ class Glue(Workload):
             seed: Of random weights.
         """
         torch.manual_seed(seed)
-        if (shape := encoders.shape_named(name)) is None:
+        if (shape := shape_named(name)) is None:
             model = encoders.pretrained(name, max(1, self._task.classes), key="technique.student")
-            encoders.require_fit(model, self.tokenizer, self.max_length)
+            self._require_fit(model)
             return model
         return encoders.smaller(self.build(seed), shape, name)
 
@@ -140,7 +142,7 @@ class Glue(Workload):
             return F.mse_loss(outputs.squeeze(1), batch["labels"].to(outputs.dtype))
         return F.cross_entropy(outputs, batch["labels"], label_smoothing=smoothing)
 
-    def predict(self, outputs: Tensor) -> Tensor:
+    def predict(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Return the class with the largest logit, or the score."""
         return outputs.argmax(dim=1) if self._task.classes else outputs.float().squeeze(1)
 
@@ -172,6 +174,10 @@ class Glue(Workload):
     def _task(self) -> Task:
         return TASKS[self.task]
 
+    def _require_fit(self, model: PreTrainedModel) -> None:
+        said = f"workload.max_length={self.max_length}"
+        require_fit(model, self.tokenizer, self.max_length, said)
+
     def _table(self, split: str) -> Any:
         task = self._task
         subset, splits = task.subset or self.task, ("train", task.held_out)
@@ -181,10 +187,8 @@ class Glue(Workload):
         return texts.checked(tables[split], task.columns, task.classes, f"{where}, {subset} {name}")
 
     def _examples(self, split: str) -> texts.Tokens:
-        table, tokenizer = self._table(split), self.tokenizer
-        ids, segments, starts = texts.tokenised(
-            table, self._task.columns, tokenizer, self.max_length
-        )
+        table, words = self._table(split), self.tokenizer
+        ids, segments, starts = texts.tokenised(table, self._task.columns, words, self.max_length)
         labels = torch.from_numpy(table.data.column("label").to_numpy().copy())
         sorted_too = self.bucketing and self.padding == "longest" and split == "test"
         rows = len(labels)
@@ -193,11 +197,11 @@ class Glue(Workload):
             segments,
             starts,
             labels.long() if self._task.classes else labels.float(),
-            texts.by_length(starts, self.batch_size) if sorted_too else torch.arange(rows),
-            tokenizer.pad_token_id,
+            by_length(starts, self.batch_size) if sorted_too else torch.arange(rows),
+            words.pad_token_id,
             self.max_length if self.padding == "fixed" else None,
             self.bucketing,
-            "token_type_ids" in tokenizer.model_input_names,
+            "token_type_ids" in words.model_input_names,
         )
 
 

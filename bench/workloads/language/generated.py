@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
-import string
 from functools import lru_cache
 from typing import Any
 
 import datasets
 from transformers import BertTokenizer
+
+from bench.workloads.checkpoints import of_words
 
 SIZES = {"train": 2_000, "test": 500}
 
@@ -48,13 +49,5 @@ def _row(drawn: random.Random) -> dict[str, Any]:
 
 @lru_cache(maxsize=1)
 def tokenizer() -> BertTokenizer:
-    """Return a tokenizer of the words of the training split; other words fall into letters.
-
-    The library's trainer breaks ties otherwise in every process; a list in order of the alphabet
-    is the same everywhere.
-    """
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    words = sorted({word for text in table("train")["sentence"] for word in text.split()})
-    letters = [*string.ascii_lowercase, *(f"##{letter}" for letter in string.ascii_lowercase)]
-    known = dict.fromkeys([*special, *letters, *words])
-    return BertTokenizer(vocab={word: number for number, word in enumerate(known)})
+    """Return a tokenizer of the words of the training split; other words fall into letters."""
+    return of_words(table("train")["sentence"])

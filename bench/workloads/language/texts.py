@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from bench.workloads import Batch, WorkloadError
+from bench.workloads.batching import lengths, places
 
 READERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "parquet": ("parquet", {}),
@@ -195,17 +196,12 @@ class Tokens:
         """Tokens of each example, or ``None`` where batches are not made by length."""
         if self.length is not None or not self.bucketing:
             return None
-        rows = self.order
-        found: list[int] = (self.starts[rows + 1] - self.starts[rows]).tolist()
-        return found
+        return lengths(self.starts, self.order)
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         """Return ``input_ids``, ``attention_mask``, perhaps ``token_type_ids``, and ``labels``."""
         rows = self.order[torch.as_tensor(indices)]
-        begin, count = self.starts[rows], self.starts[rows + 1] - self.starts[rows]
-        width = torch.arange(self.length or int(count.max()))
-        real = width < count.unsqueeze(1)
-        source = torch.where(real, begin.unsqueeze(1) + width, 0)
+        source, real = places(self.starts, rows, self.length)
         batch = {
             "input_ids": torch.where(real, self.ids[source].long(), self.padding),
             "attention_mask": real.long(),
@@ -241,16 +237,3 @@ def tokenised(
         torch.from_numpy(np.concatenate(segments)),
         torch.from_numpy(np.cumsum(np.concatenate(counts))),
     )
-
-
-def by_length(starts: Tensor, batch_size: int) -> Tensor:
-    """Return rows so ordered that batches hold texts of like length, batches in random order.
-
-    The order is fixed, so that both arms and all runs see the same batches; a rest that fills no
-    batch stays last.
-    """
-    order = torch.argsort(starts.diff(), stable=True)
-    whole = len(order) // batch_size
-    drawn = torch.randperm(whole, generator=torch.Generator().manual_seed(0))
-    batches = order[: whole * batch_size].reshape(whole, batch_size)[drawn]
-    return torch.cat([batches.reshape(-1), order[whole * batch_size :]])
