@@ -45,6 +45,9 @@ def test_every_choice_builds_what_it_names(group: str, option: str) -> None:
             assert option == built.name or option.startswith(f"{built.name}_")
         elif group == "workload" and (task := getattr(built, "task", None)):
             assert built.name in (option, f"{option}_{task}")
+        elif group == "workload" and (serve := getattr(built, "serve", None)):
+            # Joules of prefill and of decode are never pooled.
+            assert built.name == f"{option}_{serve}"
         else:
             assert built.name == named
             assert built.name.replace("+", "_") == option

@@ -22,7 +22,7 @@ SEEN = Evaluation((), (), {}, {}, None, ("aten::mm [float]",), (), True)
 
 
 def card(bytes_: int) -> Card:
-    return Card(Artefact("ab" * 32, bytes_, "cd" * 32), 1, 1, "none", 1, {}, {}, (), {})
+    return Card(Artefact("ab" * 32, bytes_, "cd" * 32), 1, 1, "none", 1, {}, {}, (), (), None, {})
 
 
 def judged(technique: Technique, after: int = 50, **changes: Any) -> None:

@@ -21,7 +21,13 @@ from bench.techniques import Setting, Technique, TechniqueError, Terms
 from bench.workloads import Workload
 
 ELSEWHERE = {
-    *("fp16", "float8_dynamic", "int4_weight_only", "semi_structured_pruning"),  # need a GPU
+    *(
+        "fp16",
+        "float8_dynamic",
+        "int4_weight_only",
+        "semi_structured_pruning",
+        "qlora",
+    ),  # need a GPU
     "compile",  # wants runtime=eager: tests/test_compiled.py
 }
 
