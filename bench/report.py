@@ -104,7 +104,7 @@ def write_tables(records: Records, paper: Path, names: Iterable[str] | None = No
         if spec.name in plain
     ]
     left_out += [
-        f"table {spec.name}: no record is of one of its tasks"
+        f"table {spec.name}: no record is of what it shows"
         for spec in chosen
         if spec.name not in readable | plain and names is not None
     ]

@@ -574,7 +574,7 @@ def test_asked_for_by_name_without_a_record_the_command_says_why(
     places = f"store.root={tmp_path / 'results'}", f"paper.root={tmp_path / 'paper'}"
     assert report.main([*places, "table=glue"]) == 0
     out = capsys.readouterr().out
-    assert "Left out: table glue: no record is of one of its tasks." in out
+    assert "Left out: table glue: no record is of what it shows." in out
     assert "Written" not in out
     assert report.write_tables(report.read(tmp_path / "results"), tmp_path / "paper").left_out == ()
 

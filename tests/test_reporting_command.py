@@ -22,8 +22,8 @@ from bench.reporting import specs, tables
 from bench.reporting.rows import origin
 
 ROOT = Path(__file__).parents[1]
-TABLES = [name for name in specs.tables() if specs.load(name).of != "tasks"]
-"""Those that these records, which are of no family of tasks, have rows for."""
+TABLES = [name for name in specs.tables() if name not in ("glue", "fine_tuning")]
+"""Those that these records, which are of no encoder and of no language model, have rows for."""
 
 
 def stored(root: Path, made: Sequence[Record] = (record(), noise_floor())) -> Path:

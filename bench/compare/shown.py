@@ -16,8 +16,9 @@ from bench.compare import Compared, Side
 from bench.compare.matching import Named
 from bench.compare.rows import Change, QualityChange, Row
 from bench.compare.settings import Difference
-from bench.reporting.cells import DASH, amount, interval, points, ratio
+from bench.reporting.cells import DASH, amount, interval, ratio
 from bench.reporting.judging import said
+from bench.reporting.scales import scale
 
 COMMAND = "python -m bench.compare"
 
@@ -131,7 +132,8 @@ def _change(measure: str, change: Change) -> Line:
 
 
 def _quality(found: QualityChange) -> Line:
-    name = f"{found.metric}, pp"
+    scaled = scale(found.metric)
+    name, points = f"{found.metric}, {scaled.step}", scaled.difference
     sides = f"{points(found.before)} → {points(found.after)}"
     if found.change is None:
         return name, sides, DASH, "not compared"
@@ -169,7 +171,7 @@ def _notes(found: Compared) -> list[str]:
         *found.notes,
         "Ratios are variant over baseline; B against A is the ratio in B over that in A. Where "
         "that is above 1, the variant needs more of what its baseline needs than it did. The "
-        "metric is variant minus baseline, in percentage points.",
+        "metric is variant minus baseline, in percentage points, of losses in nats.",
         "Per sample stand joules or seconds in B over those in A; the two were not measured in "
         "turn, so there is no interval.",
         "Brackets hold 95 % intervals, each for itself: of "

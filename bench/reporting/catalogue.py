@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bench.reporting import costs, hosts, measures, stability, subjects
+from bench.reporting import costs, hosts, measures, stability, subjects, trainings
 from bench.reporting.columns import Column
 from bench.reporting.multitask import columns as over_tasks
 
@@ -34,11 +34,20 @@ COLUMNS: dict[str, tuple[Column[Any], ...]] = {
     "bytes_ratio": (subjects.share_column("bytes", "bytes"),),
     "macs_ratio": (subjects.share_column("macs", "MACs"),),
     "peak_memory": (subjects.share_column("peak_memory_bytes", "peak memory", "B"),),
+    "training_memory": (
+        subjects.share_column("training_peak_memory_bytes", "memory in training", "B"),
+    ),
+    "trained_parameters": (subjects.share_column("trained_parameters", "trained", ""),),
+    "adapter_bytes": (subjects.ADAPTER,),
     "sparsity": (subjects.SPARSITY,),
     "bits": (subjects.BITS,),
     "training": costs.cost_columns(costs.TRAINING),
     "optimisation": costs.cost_columns(costs.OPTIMISATION),
     "overhead": (costs.OVERHEAD,),
+    "making": (trainings.MAKING,),
+    "training_rate": (trainings.RATE,),
+    "perplexity": (trainings.PERPLEXITY,),
+    "events": (trainings.EVENTS,),
     "break_even": (costs.BREAK_EVEN,),
     "exploited": (subjects.EXPLOITED,),
     "grade": (subjects.GRADE,),

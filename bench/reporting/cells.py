@@ -79,6 +79,12 @@ def points(fraction: float) -> str:
     return "0.00" if float(text) == 0 else _minus(text)
 
 
+def signed(value: float, plus: str = "+") -> str:
+    """Return three decimals, with a sign unless it is zero."""
+    text = f"{value:{plus}.3f}"
+    return "0.000" if float(text) == 0 else _minus(text)
+
+
 def ratio(value: float) -> str:
     """Return a ratio with three decimals, fewer where it is large and two digits where small."""
     if value >= 9.9995:

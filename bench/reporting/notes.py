@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from bench.collection import SetAside
 from bench.reporting import metered
-from bench.reporting.cells import Note, listed, points, ratio
+from bench.reporting.cells import Note, listed, ratio
 from bench.reporting.judging import contains_one, said
 from bench.reporting.measures import MODELLED
 from bench.reporting.rows import Row
+from bench.reporting.scales import scale
 from bench.reporting.stability import conditions_of
 
 _NAMED = 5
@@ -47,13 +48,18 @@ def _how_to_read(rows: Sequence[Row]) -> Iterator[Note]:
 
 
 def _quality(rows: Sequence[Row]) -> Iterator[Note]:
-    margins = listed(points(-row.quality.margin) for row in rows)
+    margins = listed(_margin(row) for row in rows)
     examples = listed(f"{row.quality.examples:,}" for row in rows)
     metrics = listed(row.quality.metric for row in rows)
     yield Note(
         f"Quality is {metrics} on {examples} test examples; non-inferior means that the lower end "
-        f"of the difference lies above {margins} pp, a margin fixed beforehand."
+        f"of the difference lies above {margins}, a margin fixed beforehand."
     )
+
+
+def _margin(row: Row) -> str:
+    shown = scale(row.quality.metric)
+    return f"{shown.difference(-row.quality.margin)} {shown.step}"
 
 
 def _pooling(rows: Sequence[Row]) -> Iterator[Note]:

@@ -14,12 +14,13 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
 from bench.flat import digest
-from bench.reporting.cells import amount, percent, points, probability, ratio
+from bench.reporting.cells import amount, probability, ratio
 from bench.reporting.judging import said
 from bench.reporting.latex import escape
 from bench.reporting.pairs import TableError
 from bench.reporting.prose import counted, listed, plain
 from bench.reporting.rows import Row, origin
+from bench.reporting.scales import scale
 from bench.reporting.summary import summary
 from bench.statistics.pooling import Pooled
 
@@ -113,7 +114,7 @@ def spelled(*words: str) -> str:
 
 def figures(row: Row) -> Macros:
     """Return the figures of one row by the last part of their macros' names."""
-    judged = row.quality
+    judged, shown = row.quality, scale(row.quality.metric)
     found = {
         "Workload": str(row.key["workload"]),
         "Label": str(row.key["label"]),
@@ -128,12 +129,12 @@ def figures(row: Row) -> Macros:
         "Measure": said(row.lead),
         "Grade": row.lead[-1].upper() if row.lead.startswith("energy") else "none",
         "Metric": judged.metric,
-        "QualityBaseline": percent(judged.baseline),
-        "QualityVariant": percent(judged.variant),
-        "QualityDifference": points(judged.difference),
-        "QualityLow": points(judged.low),
-        "QualityHigh": points(judged.high),
-        "QualityMargin": points(judged.margin).removeprefix("+"),
+        "QualityBaseline": shown.value(judged.baseline),
+        "QualityVariant": shown.value(judged.variant),
+        "QualityDifference": shown.difference(judged.difference),
+        "QualityLow": shown.difference(judged.low),
+        "QualityHigh": shown.difference(judged.high),
+        "QualityMargin": shown.margin(judged.margin),
         "QualityVerdict": row.verdict.quality,
     }
     for measure, pooled in row.ratios.items():

@@ -18,6 +18,7 @@ from bench.reporting.multitask import columns as over_tasks
 from bench.reporting.multitask import notes as of_tasks
 from bench.reporting.pairs import Pairs, TableError, left_out
 from bench.reporting.rows import Row
+from bench.reporting.scales import scale
 from bench.reporting.selection import Records
 from bench.reporting.specs import TableSpec
 from bench.reporting.titles import titles
@@ -152,12 +153,19 @@ def _columns(
     return tuple(column for group in stacks for stack in group for column in stack)
 
 
+_UNMARKED = {"quality": "", "difference": "[95 %]"}
+"""Units of the columns of quality where each of their cells says its own."""
+
+
 def _named_metric(columns: Sequence[Column[Any]], found: Sequence[Row]) -> list[Column[Any]]:
     """Return the columns with the one of quality under the name of the section's metric."""
-    metrics = listed(row.quality.metric for row in found)
-    return [
+    metrics = listed(row.quality.metric.replace("_", " ") for row in found)
+    shown = [
         dataclasses.replace(c, heading=metrics) if c.heading == "quality" else c for c in columns
     ]
+    if all(scale(row.quality.metric).mark for row in found):  # cells name their unit
+        shown = [dataclasses.replace(c, unit=_UNMARKED.get(c.name, c.unit)) for c in shown]
+    return shown
 
 
 def _ordered(

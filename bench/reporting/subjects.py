@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from bench.reporting.cells import Cell, arrow, interval, missing, percent, points, ratio
+from bench.reporting.cells import Cell, amount, arrow, interval, missing, percent, ratio
 from bench.reporting.claims import verdict_cell, verdict_text
 from bench.reporting.columns import Column, Value, mean
 from bench.reporting.rows import Row
+from bench.reporting.scales import scale
 
 
 def _technique(row: Row) -> Cell:
@@ -77,17 +78,29 @@ POOLED: Column[Row] = Column(
 )
 
 
+def _quality(row: Row) -> Cell:
+    judged, shown = row.quality, scale(row.quality.metric)
+    below = f"→ {shown.value(judged.variant)}"
+    return Cell(f"{shown.value(judged.baseline)}{shown.mark}", below)
+
+
 def _difference(row: Row) -> Cell:
-    judged = row.quality
-    return Cell(points(judged.difference), interval(judged.low, judged.high, points))
+    judged, shown = row.quality, scale(row.quality.metric)
+    text = f"{shown.difference(judged.difference)}{shown.mark}"
+    return Cell(text, interval(judged.low, judged.high, shown.difference))
+
+
+def _quality_verdict(row: Row) -> Cell:
+    judged, shown = row.quality, scale(row.quality.metric)
+    return Cell(judged.verdict, f"margin {shown.difference(-judged.margin)} {shown.step}")
 
 
 QUALITY: Column[Row] = Column(
     name="quality",
     heading="quality",
     unit="%",
-    cell=lambda row: Cell(percent(row.quality.baseline), f"→ {percent(row.quality.variant)}"),
-    figures=("metric", "baseline_quality_fraction", "variant_quality_fraction"),
+    cell=_quality,
+    figures=("metric", "baseline_quality", "variant_quality"),
     values=lambda row: (row.quality.metric, row.quality.baseline, row.quality.variant),
 )
 DIFFERENCE: Column[Row] = Column(
@@ -96,8 +109,8 @@ DIFFERENCE: Column[Row] = Column(
     unit="pp [95 %]",
     cell=_difference,
     figures=(
-        *(f"difference{end}_fraction" for end in ("", "_low", "_high")),
-        *("margin_fraction", "examples"),
+        *(f"quality_difference{end}" for end in ("", "_low", "_high")),
+        *("quality_margin", "examples"),
     ),
     values=lambda row: (
         *(row.quality.difference, row.quality.low, row.quality.high),
@@ -108,7 +121,7 @@ QUALITY_VERDICT: Column[Row] = Column(
     name="quality_verdict",
     heading="quality is",
     unit="",
-    cell=lambda row: Cell(row.quality.verdict, f"margin {points(-row.quality.margin)} pp"),
+    cell=_quality_verdict,
     figures=("quality_verdict",),
     values=lambda row: (row.quality.verdict,),
     words=True,
@@ -144,6 +157,22 @@ def share_column(name: str, heading: str, unit: str | None = None) -> Column[Row
         values=sizes,
         rank=3,
     )
+
+
+def _adapter(row: Row) -> Cell:
+    size = mean(row, "variant_adapter_bytes")
+    return missing("no adapter was trained") if size is None else Cell(amount(size, "B"))
+
+
+ADAPTER: Column[Row] = Column(
+    name="adapter_bytes",
+    heading="adapter",
+    unit="B",
+    cell=_adapter,
+    figures=("variant_adapter_bytes",),
+    values=lambda row: (mean(row, "variant_adapter_bytes"),),
+    rank=4,
+)
 
 
 def _zeros(row: Row, arm: str) -> float | None:

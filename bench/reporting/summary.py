@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from bench.reporting.cells import interval, points, ratio
+from bench.reporting.cells import interval, ratio
 from bench.reporting.claims import verdict_text
 from bench.reporting.judging import MEASURED, contains_one, said
 from bench.reporting.prose import Paragraph, counted, listed, paragraph
 from bench.reporting.rows import Row
+from bench.reporting.scales import scale
 
 MOST = 40
 """Comparisons that are listed one by one."""
@@ -78,12 +79,15 @@ def finding(row: Row) -> str:
     """Return the figures of a row on one line, and what may be said of it."""
     where = f"{row.key['label']} of {row.key['workload']} on {row.key.get('host', 'several hosts')}"
     found = row.ratios.get(row.lead)
-    judged = row.quality
+    judged, shown = row.quality, scale(row.quality.metric)
     figures = [f"no ratio of {said(row.lead)}"]
     if found is not None:
         figures = [
             f"{said(row.lead)} {ratio(found.ratio)} {interval(found.low, found.high, ratio)}"
         ]
-    change = f"{points(judged.difference)} pp {interval(judged.low, judged.high, points)}"
+    change = (
+        f"{shown.difference(judged.difference)} {shown.step} "
+        f"{interval(judged.low, judged.high, shown.difference)}"
+    )
     figures.append(f"{judged.metric} {change}")
     return f"{where}: {'; '.join(figures)}: {verdict_text(row)}"

@@ -36,7 +36,7 @@ FORMATS: dict[str, Callable[[Table], bytes]] = {
 def write(records: Records, chosen: Sequence[TableSpec], out: Path) -> list[Path]:
     """Write every table in every format and return the paths.
 
-    A table over tasks of which there is no record is not written.
+    A table of which there is no record is not written.
 
     Args:
         records: In any order; those that must not enter are named under each table.
@@ -83,8 +83,8 @@ def _contents(records: Records, spec: TableSpec) -> dict[str, bytes]:
     if spec.name != PAIRS or len(records.pairs) <= MOST_ROWS:
         table = assemble(records, spec)
         forms = FORMATS if _rows_of(table) <= MOST_ROWS else {"csv": FORMATS["csv"]}
-        if spec.of == "tasks" and not table.sections:
-            forms = {}  # no record is of one of its tasks: an empty table would say nothing
+        if not table.sections:
+            forms = {}  # no record is of what it shows: an empty table would say nothing
         made = {f"{spec.name}.{end}": form(table) for end, form in forms.items()}
     if spec.name == PAIRS:
         made[f"{spec.name}.csv"] = raw.csv_bytes(records.chosen(spec.where), records.origin)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from bench.reporting.figures import style, units
 from bench.reporting.figures.panels import Material, Panel, name, panels, sheets
+from bench.reporting.scales import scale
 from bench.statistics.front import Estimates, on_front
 
 _NOTE = (
@@ -82,11 +83,14 @@ def _sheet(material: Material, found: Sequence[Panel]) -> Figure:
 def _panel(axes: Axes, panel: Panel, material: Material) -> None:
     found = points(panel)
     unit = units.unit(panel.measure, found.cost.value)
+    metrics = sorted({row.quality.metric for row in panel.rows})
+    shown = scale(metrics[0])
     x, x_low, x_high = (
         unit.per * values for values in (found.cost.value, found.cost.low, found.cost.high)
     )
     y, y_low, y_high = (
-        100 * values for values in (found.quality.value, found.quality.low, found.quality.high)
+        shown.times * values
+        for values in (found.quality.value, found.quality.low, found.quality.high)
     )
     order = np.lexsort((-y, x))
     best = order[y[order] >= np.maximum.accumulate(y[order])]
@@ -111,8 +115,7 @@ def _panel(axes: Axes, panel: Panel, material: Material) -> None:
     axes.set_xlabel(
         f"{units.quantity(panel.measure)} per inference ({unit.name})\n{units.grade(panel.measure)}"
     )
-    metrics = sorted({row.quality.metric for row in panel.rows})
-    axes.set_ylabel(f"{' or '.join(metrics)} (%)")
+    axes.set_ylabel(f"{' or '.join(metrics).replace('_', ' ')} ({shown.unit})")
 
 
 def _looks(material: Material, panel: Panel) -> list[style.Look]:

@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from bench.reporting.cells import points
-from bench.reporting.judging import MEASURED
+from bench.reporting.judging import MEASURED, JudgedQuality
 from bench.reporting.means import geometric_means
 from bench.reporting.prose import (
     NBSP,
@@ -22,6 +21,7 @@ from bench.reporting.prose import (
     spanned,
 )
 from bench.reporting.rows import Row
+from bench.reporting.scales import scale
 
 EXACT_BLOCKS = 40
 """Most blocks whose sign flips are all counted, as in ``bench.statistics.ratios``."""
@@ -105,11 +105,19 @@ def _pooled(rows: Sequence[Row]) -> Paragraph:
     return paragraph(*said)
 
 
+def _margin(judged: JudgedQuality) -> str:
+    shown = scale(judged.metric)
+    text = shown.margin(judged.margin)
+    if shown.step != "pp":
+        return f"{text}{NBSP}{shown.step}"
+    return f"{text}{NBSP}percentage {'point' if text == '1.00' else 'points'}"
+
+
 def _quality(rows: Sequence[Row], pairs: pd.DataFrame) -> Paragraph:
     judged = [row.quality for row in rows]
     metrics = listed(sorted({q.metric for q in judged}))
     examples = sorted({q.examples for q in judged})
-    margins = sorted({points(q.margin).removeprefix("+") for q in judged}, key=float)
+    margins = sorted({_margin(q) for q in judged})
     single = [q for q in judged if q.seeds == 1]
     several = [q.seeds for q in judged if q.seeds > 1]
     counts = pairs["quality_lost"].notna()
@@ -117,8 +125,7 @@ def _quality(rows: Sequence[Row], pairs: pd.DataFrame) -> Paragraph:
         Sentence(f"Both arms answer the same test examples, {spanned(examples)} of them"),
         Sentence(
             f"A variant is non-inferior in {metrics} if the lower end of the 95 % interval of the "
-            f"difference lies above minus the margin, {listed(margins, 'or')}{NBSP}percentage "
-            f"{'point' if margins == ['1.00'] else 'points'}, fixed beforehand"
+            f"difference lies above minus the margin, {listed(margins, 'or')}, fixed beforehand"
         ),
     ]
     if single and counts.any():
