@@ -53,6 +53,12 @@ def test_every_choice_builds_what_it_names(group: str, option: str) -> None:
             assert built.name.replace("+", "_") == option
 
 
+def test_options_of_a_schedule_are_given_as_a_mapping() -> None:
+    config = composed("training.schedule=polynomial", "training.schedule_options={power: 3}")
+    recipe = instantiate(config.training, _convert_="all")
+    assert (recipe.option("power"), recipe.schedule_options) == (3, {"power": 3})
+
+
 @pytest.mark.parametrize("option", options("experiment"))
 def test_an_experiment_is_a_sweep_whose_second_line_is_its_command(option: str) -> None:
     text = (CONF / "experiment" / f"{option}.yaml").read_text()

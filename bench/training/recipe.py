@@ -66,7 +66,8 @@ class Training:
         weight_decay: On matrices and kernels only, not on biases and normalisation.
         clipping: Norm to which gradients are scaled down if theirs is larger; 0 leaves them.
         schedule: Of the rate after the warm-up: one of ``SCHEDULES``.
-        schedule_options: What the schedule has beyond its name; see ``SCHEDULES``.
+        schedule_options: What the schedule has beyond its name, where it is not as usual; see
+            ``SCHEDULES``.
         warmup: Fraction of the steps over which the rate rises from 0; from 1 on, steps.
         label_smoothing: In [0, 1).
         precision: ``fp32``, or autocast to ``bf16`` / ``fp16`` (weights stay fp32).
@@ -102,7 +103,7 @@ class Training:
     weight_decay: float
     clipping: float
     schedule: Schedule
-    schedule_options: Mapping[str, float]
+    schedule_options: Mapping[str, float] | None
     warmup: float
     label_smoothing: float
     precision: Literal["fp32", "bf16", "fp16"]
@@ -150,7 +151,7 @@ class Training:
                     f"training.trackers has {name}, which is not installed: pip install {name}"
                 )
         options = SCHEDULES[self.schedule]
-        if unknown := [name for name in self.schedule_options if name not in options]:
+        if unknown := [name for name in self.schedule_options or {} if name not in options]:
             raise ValueError(
                 f"training.schedule_options.{unknown[0]}: schedule {self.schedule} has "
                 f"{', '.join(options) or 'no options'}"
@@ -180,7 +181,7 @@ class Training:
         ):
             if (value := getattr(self, key)) is not None and value <= 0:
                 raise ValueError(f"training.{key} is {value}: above 0, or null, which {meaning}")
-        for key, value in self.schedule_options.items():
+        for key, value in (self.schedule_options or {}).items():
             if value <= 0 or (key in ("final", "factor") and value >= 1):
                 raise ValueError(
                     f"training.schedule_options.{key} is {value}: above 0"
@@ -217,4 +218,4 @@ class Training:
 
     def option(self, name: str) -> float:
         """Return an option of the schedule, as given or as usual."""
-        return self.schedule_options.get(name, SCHEDULES[self.schedule][name])
+        return (self.schedule_options or {}).get(name, SCHEDULES[self.schedule][name])
