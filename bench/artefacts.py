@@ -6,11 +6,10 @@ tensors that a fresh process must reproduce, and ``card.json`` with what it cost
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from bench import codec
-from bench.readings import Event, Logged, Phase
+from bench.readings import Event, Logged, Phase, uncounted
 from bench.records import Artefact
 from bench.techniques import Technique
 from bench.workloads import Workload
@@ -52,6 +51,7 @@ class Card:
         data: What the workload says of its data.
         trained_parameters: Of its last training; ``None`` without one.
         adapter_bytes: Of a file of what was trained, where other weights stayed as they were.
+        made_on: Name of the machine whose joules these are.
     """
 
     artefact: Artefact
@@ -67,27 +67,7 @@ class Card:
     data: dict[str, Any]
     trained_parameters: int | None = None
     adapter_bytes: int | None = None
-
-
-@contextmanager
-def made_whole(folder: Path) -> Iterator[Path]:
-    """Give a temporary folder that becomes ``folder`` when the block ends well.
-
-    Whatever a killed process left half made is removed by the next one.
-    """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    half = folder.with_name(f"{folder.name}.making")
-    shutil.rmtree(half, ignore_errors=True)
-    half.mkdir()
-    yield half
-    half.replace(folder)
-
-
-def write_beside(text: str, file: Path) -> None:
-    """Write a file whole or not at all."""
-    half = file.with_name(f"{file.name}.making")
-    half.write_text(text)
-    half.replace(file)
+    made_on: str | None = None
 
 
 def save(
@@ -174,3 +154,33 @@ def write_card(card: Card, folder: Path) -> None:
 def read_card(folder: Path) -> Card:
     """Read a card back."""
     return codec.decode(Card, json.loads((folder / CARD).read_text()))
+
+
+def without_joules(card: Card, reason: str) -> Card:
+    """Return a card whose joules are missing: they cannot be told from those of others."""
+    return dataclasses.replace(
+        card,
+        phases={name: uncounted(phase, reason) for name, phase in card.phases.items()},
+        history=tuple(uncounted(point, reason) for point in card.history),
+    )
+
+
+def is_there(folder: Path) -> bool:
+    """Return whether an artefact stands in ``folder``, whole or not."""
+    return (folder / CARD).is_file()
+
+
+def damage(folder: Path) -> str | None:
+    """Return what is wrong with an artefact, such as bits that were lost on the way; or ``None``.
+
+    Its weights are read to the end: they must have the digest that their maker wrote down.
+    """
+    try:
+        kept = read_card(folder).artefact
+        with (folder / WEIGHTS).open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+    except (OSError, ValueError) as err:
+        return f"it cannot be read: {err}"
+    if content != kept.sha256:
+        return f"{WEIGHTS} has the digest {content[:12]}, its card says {kept.sha256[:12]}"
+    return None

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import artefacts
+from bench import artefacts, interruption, machine
+from bench.interruption import Interrupted
 from bench.measurement import Gauge, Span
 from bench.measurement.figures import Figure, available
 from bench.measurement.protocol import Protocol
@@ -15,9 +18,15 @@ from bench.measurement.serving import first_call, load_of
 from bench.measurement.session import ArmName, Load, Outcome, Session
 from bench.meters import Channel, Meters
 from bench.progress import Bar
+from bench.readings import Phase
 from bench.runtime import Runtime
 from bench.techniques import Technique
+from bench.training import resuming
+from bench.training.resuming import Spent
 from bench.workloads import Batch, Workload
+
+WHOLE = "session"
+"""Name of the span that holds all others."""
 
 MOST_BATCHES = 8
 """Different batches that a window goes through in turn, as far as the test split reaches."""
@@ -34,6 +43,8 @@ class Bout:
         protocol: The rules.
         seed: Of order and pauses.
         meters: Read around every window.
+        note: File in which it is noted after each block what the session has spent, in case that it
+            is broken off.
     """
 
     workload: Workload
@@ -42,6 +53,7 @@ class Bout:
     protocol: Protocol
     seed: int
     meters: Meters
+    note: Path
 
 
 @dataclass(frozen=True)
@@ -51,6 +63,7 @@ class Measured:
     Attributes:
         outcome: Windows, discards, conditions.
         spans: Every span in order, lead-ins and pauses lying between them.
+        whole: All that it took, from the first look at the meters to the last.
         channels: What each meter read.
         unavailable: Meters that could not be opened, with the reason.
         served_on: Device, threads and switches that torch really used.
@@ -58,6 +71,7 @@ class Measured:
 
     outcome: Outcome
     spans: tuple[Span, ...]
+    whole: Phase
     channels: dict[str, tuple[Channel, ...]]
     unavailable: dict[str, str]
     served_on: dict[str, Any]
@@ -69,15 +83,33 @@ def compare(bout: Bout) -> Measured:
     with bout.meters as meters:
         gauge = Gauge(meters, bout.runtime.synchronise)
         batches = _batches(bout.workload)
-        loads = {arm: _load(bout, arm, batches, gauge) for arm in bout.arms}
-        outcome = _measure(bout, gauge, loads)
+        with gauge.span(WHOLE) as whole, _noted(gauge, bout.note) as note:
+            loads = {arm: _load(bout, arm, batches, gauge) for arm in bout.arms}
+            outcome = _measure(bout, gauge, loads, note)
         return Measured(
             outcome,
-            tuple(gauge.spans),
+            tuple(span for span in gauge.spans if span is not whole[0]),
+            whole[0].as_phase(),
             dict(meters.channels),
             dict(meters.unavailable),
             bout.runtime.describe(),
         )
+
+
+@contextmanager
+def _noted(gauge: Gauge, file: Path) -> Iterator[Callable[[], None]]:
+    """Give a function that notes what the open span has cost; note it, too, if we are to leave."""
+    begin_s, begin_cpu_s = time.monotonic(), machine.cpu_seconds()
+
+    def note() -> None:
+        wall_s, cpu_s = time.monotonic() - begin_s, machine.cpu_seconds() - begin_cpu_s
+        resuming.note(Spent(Phase(wall_s, cpu_s, gauge.so_far()), ()), file)
+
+    try:
+        yield note
+    except Interrupted:
+        note()
+        raise
 
 
 def _load(bout: Bout, arm: ArmName, batches: Sequence[Batch], gauge: Gauge) -> Load:
@@ -92,14 +124,18 @@ def _load(bout: Bout, arm: ArmName, batches: Sequence[Batch], gauge: Gauge) -> L
     return load_of(bout.workload, served, inputs, bout.runtime.inputs(single, model))
 
 
-def _measure(bout: Bout, gauge: Gauge, loads: Mapping[ArmName, Load]) -> Outcome:
+def _measure(
+    bout: Bout, gauge: Gauge, loads: Mapping[ArmName, Load], note: Callable[[], None]
+) -> Outcome:
     headline = available(gauge.meters.channels)[0]
     spent = [0.0]
 
     def tell(kept: int, wanted: int, half_width: float, spans: tuple[Span, ...]) -> None:
         spent[0] += sum(headline.of(span) or 0.0 for span in spans)
-        note = f"{spent[0]:.0f} {_unit(headline)} in windows, interval ±{half_width:.1%}"
-        bar.tell(kept, max(wanted, kept), f"block {kept}, {note}")
+        note()
+        interruption.check()
+        words = f"{spent[0]:.0f} {_unit(headline)} in windows, interval ±{half_width:.1%}"
+        bar.tell(kept, max(wanted, kept), f"block {kept}, {words}")
 
     with Bar(f"{bout.workload.name}: measuring") as bar:
         session = Session(gauge, bout.protocol, loads, bout.seed, headline.of, tell)

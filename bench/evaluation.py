@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from bench import artefacts, codec, digests, facts
+from bench import artefacts, codec, digests, facts, machine
 from bench.measurement import Gauge
 from bench.measurement.serving import first_call
 from bench.meters import Meters
@@ -20,6 +20,7 @@ from bench.progress import Bar
 from bench.readings import Phase
 from bench.runtime import Runtime
 from bench.techniques import Technique
+from bench.whole import write_beside
 from bench.workloads import Batch, Examples, Workload
 
 
@@ -72,8 +73,9 @@ class Look:
 
     @property
     def file(self) -> Path:
-        """Where the result is kept: beside the artefact, one file a runtime."""
+        """Where the result is kept: beside the artefact, one file a runtime and host."""
         shaping = {
+            "host": machine.host_name(),  # whose joules and kernels they are
             "runtime": dataclasses.asdict(self.runtime),
             "batch_size": self.workload.batch_size,
             "max_examples": self.max_examples,
@@ -109,7 +111,7 @@ def evaluate(look: Look) -> None:
         reload_exact=bool(torch.equal(outputs, artefacts.load_probe(look.folder))),
     )
     text = codec.encode(result)
-    artefacts.write_beside(text, look.file)
+    write_beside(text, look.file)
 
 
 def read(look: Look) -> Evaluation | None:

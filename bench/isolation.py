@@ -1,43 +1,37 @@
-"""A function in a process of its own, and one measurement at a time on a host."""
+"""A function in a process of its own, which is asked to leave when we are, or when it hangs."""
 
 from __future__ import annotations
 
 import contextlib
-import getpass
-import json
 import logging
 import multiprocessing
 import os
 import signal
-import stat
 import sys
-import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
-from filelock import FileLock, Timeout
+from bench import interruption
+from bench.interruption import Interrupted
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
+GRACE_S = 60.0
+"""Seconds between asking a process that hangs to leave and killing it: a checkpoint's time."""
 
-SHARED_FOLDERS = (Path("/run/lock"), Path("/tmp"))
-"""Where users share files. Not TMPDIR, which batch systems set per job; and /run/lock first,
-because some give every job a /tmp of its own."""
+_UNKILLABLE_S = 10.0
+"""Seconds after which a process that was killed and is still there is left to the kernel."""
 
-_FOR_ALL = stat.S_ISVTX | stat.S_IRWXU | stat.S_IRWXG | stat.S_IRWXO
-_FILE_MODE = 0o666
-_ATTEMPTS = 20
+_UNKNOWN = 255
+"""What ``multiprocessing`` says if the server that should know how a process ended has died."""
 
-
-class LockError(RuntimeError):
-    """The host's lock cannot be taken; the message names the file and the command that mends it."""
+_SECONDS_PER_HOUR = 3600.0
 
 
 class ChildError(RuntimeError):
@@ -48,51 +42,158 @@ class ChildError(RuntimeError):
         self.details = details
 
 
-def in_fresh_process(function: Callable[..., T], *arguments: Any) -> T:
+class HungError(RuntimeError):
+    """A step took longer than it may; the message names the limit and where to look."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Hours after which a step counts as hung; ``conf/config.yaml`` holds the values.
+
+    Attributes:
+        make_h: Making one arm: training it, or optimising it.
+        evaluate_h: Evaluating one arm.
+        measure_h: Measuring a pair.
+    """
+
+    make_h: float | None
+    evaluate_h: float | None
+    measure_h: float | None
+
+    def __post_init__(self) -> None:
+        """Refuse impossible knobs."""
+        for field in fields(self):
+            if (hours := getattr(self, field.name)) is not None and hours <= 0:
+                raise ValueError(
+                    f"limits.{field.name} is {hours}: hours above 0, or null, which sets no limit"
+                )
+
+    def of(self, key: str) -> Limit:
+        """Return the limit of a step, with its name for the message."""
+        return Limit(f"limits.{key}", getattr(self, key))
+
+
+@dataclass(frozen=True)
+class Limit:
+    """How long a step may take.
+
+    Attributes:
+        key: The knob.
+        hours: Its value; ``None`` for any time.
+    """
+
+    key: str
+    hours: float | None
+
+    @property
+    def seconds(self) -> float | None:
+        """The same in seconds."""
+        return None if self.hours is None else self.hours * _SECONDS_PER_HOUR
+
+
+NO_LIMIT = Limit("", None)
+
+
+def in_fresh_process(function: Callable[..., T], *arguments: Any, limit: Limit = NO_LIMIT) -> T:
     """Return ``function(*arguments)``, run in a process of its own while this one sleeps.
 
     The parent blocks in the kernel: a parent that polls would be metered with the child (it took
-    half a core in a peer). If the parent is killed, the child stops too. The process is forked from
-    a server that has imported what we have and done nothing else, so that it starts at once.
+    half a core in a peer). If the parent is killed, the child stops too; if it is asked to leave,
+    the child is asked, and given the time it takes. The process is forked from a server that has
+    imported what we have and done nothing else, so that it starts at once.
 
     Args:
         function: A module-level function; it and its arguments are pickled.
         arguments: Passed on.
+        limit: How long it may take.
 
     Raises:
         ChildError: The function raised, or its process died.
+        Interrupted: Either process was asked to leave.
+        HungError: It took longer than its limit.
     """
+    interruption.check()
     context = _fresh()
     ours, theirs = context.Pipe(duplex=False)
     level, log_file = logging.getLogger().level, _log_file()
     child = context.Process(target=_child, args=(theirs, level, log_file, function, arguments))
-    child.start()
-    theirs.close()
     try:
-        wait([ours, child.sentinel])
-        outcome = ours.recv() if ours.poll() else None
-    except EOFError:
-        outcome = None
+        child.start()
+        theirs.close()
+        with interruption.passed_on_to(child.pid):
+            outcome = _outcome(ours, child, function, limit)
     except BaseException:  # Ctrl-C in the parent: leave no orphan that measures on
-        child.terminate()
+        if child.pid is not None:
+            child.terminate()
         raise
     finally:
-        child.join()
+        if child.pid is not None:
+            child.join(None if limit.hours is None else GRACE_S + _UNKILLABLE_S)
         ours.close()
-    if outcome is None:
-        raise ChildError(_death(child.exitcode, function), "the process left no traceback")
-    value, failure = outcome
-    if failure is not None:
-        raise ChildError(*failure)
-    return value  # type: ignore[no-any-return]
+    return _value(outcome, child.exitcode, function)
+
+
+def _outcome(ours: Connection, child: Any, function: Callable[..., Any], limit: Limit) -> Any:
+    """Wait for what the child says; ``None`` if it dies without a word."""
+    if not wait([ours, child.sentinel], limit.seconds):
+        _stop(child)
+        raise HungError(
+            f"{function.__name__} took more than {limit.key}={limit.hours:g} hours: its process "
+            f"was stopped. If it was at work, give it more ({limit.key}=HOURS; null sets no "
+            f"limit): the same command goes on from the last checkpoint. If it hung, dmesg and "
+            f"nvidia-smi may say what on"
+        )
+    try:
+        said = ours.recv() if ours.poll() else None
+    except EOFError:
+        said = None
+    if said is None and child.exitcode in (None, _UNKNOWN):
+        _end(child.pid)  # it was their server that died, and the child does not know
+    return said
+
+
+def _end(pid: int) -> None:
+    """Kill a process that may be dead already, and wait until it is gone."""
+    end_s = time.monotonic() + _UNKILLABLE_S
+    with contextlib.suppress(ProcessLookupError):
+        while time.monotonic() < end_s:
+            os.kill(pid, signal.SIGKILL)
+            time.sleep(0.05)
+
+
+def _stop(child: Any) -> None:
+    child.terminate()
+    if wait([child.sentinel], GRACE_S):
+        return
+    child.kill()
+    if not wait([child.sentinel], _UNKILLABLE_S):
+        log.error("process %s cannot even be killed: a driver holds it; reboot", child.pid)
+
+
+def _value(outcome: Any, exit_code: int | None, function: Callable[..., T]) -> T:
+    value, failure = outcome or (None, (_death(exit_code, function), "no traceback was left"))
+    if isinstance(failure, Interrupted):
+        raise Interrupted(interruption.asked() or failure.by)
+    if failure is None:
+        return cast("T", value)
+    if (by := interruption.asked()) is not None:
+        raise Interrupted(by) from ChildError(*failure)  # its workers were asked, too, say
+    raise ChildError(*failure)
 
 
 def _fresh() -> Any:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
+    from multiprocessing import forkserver, resource_tracker
+
     context = multiprocessing.get_context("forkserver")
     ours = [name for name in sys.modules if name.startswith("bench.") and "__main__" not in name]
     context.set_forkserver_preload(ours)  # heard by the server when it starts, once
+    # Batch systems send a signal to every process. The server must outlive it: it tells us how our
+    # children end. The tracker comes first because its start lets signals in again.
+    resource_tracker.ensure_running()
+    with interruption.held_back():
+        forkserver.ensure_running()
     return context
 
 
@@ -121,8 +222,14 @@ def _child(
         format="[%(asctime)s][%(name)s][%(levelname)s] %(message)s",
         handlers=[logging.FileHandler(log_file)] if log_file else [logging.NullHandler()],
     )
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to both; the parent asks us
+    interruption.watch()
     try:
-        outcome: tuple[Any, tuple[str, str] | None] = (function(*arguments), None)
+        interruption.let_in()
+        with interruption.at_once():
+            outcome: tuple[Any, Any] = (function(*arguments), None)
+    except Interrupted as err:
+        outcome = (None, err)
     except BaseException as err:
         outcome = (None, (f"{type(err).__name__}: {err}", traceback.format_exc()))
     pipe.send(outcome)
@@ -135,117 +242,3 @@ def _die_with_parent() -> None:
     if parent is not None:
         wait([parent.sentinel])  # asleep until the parent is gone
         os._exit(1)
-
-
-@contextlib.contextmanager
-def exclusive(path: Path, what: str) -> Iterator[None]:
-    """Hold a lock file, waiting for whoever has it; the kernel frees it if we are killed.
-
-    Args:
-        path: The lock file.
-        what: For the message while waiting, e.g. ``another measurement on this host``.
-    """
-    lock = FileLock(path, mode=0o666)  # other users of the host take the same lock
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        log.warning("waiting for %s (%s)", what, path)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-@contextlib.contextmanager
-def host_lock(what: str = "a measurement") -> Iterator[None]:
-    """Keep two measurements on one host from overlapping, whoever starts them.
-
-    The lock file lies where all users and all batch jobs of the host look; it is never removed, and
-    the kernel frees it if its holder is killed.
-
-    Args:
-        what: What is being done, for those who wait.
-
-    Raises:
-        LockError: The lock file cannot be opened by this user; the message says how to mend it.
-    """
-    path = _shared_folder() / "joulebench.lock"
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        with exclusive(path, "another measurement on this host"):
-            yield
-        return
-    descriptor = _open_shared(path)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            log.warning("waiting for %s (%s)", _holder(descriptor), path)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)  # asleep in the kernel
-        _sign(descriptor, what)
-        try:
-            yield
-        finally:
-            os.ftruncate(descriptor, 0)
-    finally:
-        os.close(descriptor)
-
-
-def _shared_folder() -> Path:
-    """Return a folder in which every user may make files; never one that a job has for itself."""
-    for folder in SHARED_FOLDERS:
-        with contextlib.suppress(OSError):
-            if folder.stat().st_mode & _FOR_ALL == _FOR_ALL:
-                return folder
-    return Path(tempfile.gettempdir())
-
-
-def _open_shared(path: Path) -> int:
-    """Return a descriptor of the lock file, made if need be, for all users to read and write.
-
-    With fs.protected_regular the kernel refuses O_CREAT on an existing file of another user in a
-    sticky folder, so that the file is first opened without.
-    """
-    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
-    for _ in range(_ATTEMPTS):
-        try:
-            return os.open(path, flags)
-        except FileNotFoundError:
-            with contextlib.suppress(FileExistsError):
-                descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, _FILE_MODE)
-                os.fchmod(descriptor, _FILE_MODE)  # whatever the umask
-                return descriptor
-        except PermissionError:
-            time.sleep(0.1)  # its maker may be about to open it to all
-        except OSError as err:
-            raise LockError(f"the host's lock {path} is no plain file: {err}; remove it") from err
-    raise LockError(
-        f"the host's lock {path} cannot be opened by this user: `sudo chmod 666 {path}` opens it "
-        f"to all who measure here"
-    )
-
-
-def _sign(descriptor: int, what: str) -> None:
-    since = datetime.now(UTC).isoformat(timespec="seconds")
-    holder = {"pid": os.getpid(), "user": _user(), "since": since, "what": what}
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, json.dumps(holder).encode(), 0)
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a number without a name, as in some containers
-        return str(os.getuid())
-
-
-def _holder(descriptor: int) -> str:
-    """Return who holds the lock, as it signed; anyone may have written there, so only as text."""
-    try:
-        holder = json.loads(os.pread(descriptor, 4096, 0))
-        who = [str(holder[key])[:80] for key in ("what", "user", "pid", "since")]
-    except (OSError, ValueError, KeyError, TypeError):
-        return "another measurement on this host"
-    return "{} of {} (process {}, since {})".format(*(w if w.isprintable() else "?" for w in who))

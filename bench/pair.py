@@ -12,43 +12,25 @@ the host: what is trained is charged joules too.
 
 from __future__ import annotations
 
-import dataclasses
 import logging
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from bench import (
-    artefacts,
-    conclusions,
-    digests,
-    doctor,
-    evaluation,
-    machine,
-    proof,
-    recording,
-    store,
-)
-from bench.artefacts import Card
+from bench import artefacts, digests, evaluation, making, proof, recording, store
+from bench.asked import Pair, require
 from bench.comparison import Bout, Measured, compare
 from bench.evaluation import Evaluation, Look
-from bench.findings import Comparison, Proof
-from bench.isolation import exclusive, host_lock, in_fresh_process
-from bench.measurement.figures import available
+from bench.isolation import in_fresh_process
+from bench.locks import exclusive, host_lock
 from bench.measurement.frames import trace_frame, training_frame, windows_frame
-from bench.measurement.protocol import Protocol
-from bench.measurement.version import VERSION
-from bench.meters import Meters
-from bench.production import Order, produce
+from bench.production import Order
 from bench.records import Record
-from bench.runtime import Runtime
-from bench.techniques import Technique, Terms
-from bench.training.recipe import Training
-from bench.workloads import Workload
+from bench.techniques import Technique
+from bench.training import resuming
 
 log = logging.getLogger(__name__)
 
@@ -60,57 +42,41 @@ _NOT_SHAPING = (
 
 
 @dataclass(frozen=True)
-class Pair:
-    """What is measured, as configured; ``conf/config.yaml`` is this constructor's tree.
+class Ran:
+    """What a run has come to.
 
     Attributes:
-        workload: Model, data, metric.
-        technique: What makes the variant out of the baseline.
-        training: The baseline's recipe.
-        runtime: How both arms are served.
-        protocol: How they are measured.
-        meters: What is read.
-        seed: Of initialisation, data order, augmentation and block order.
-        session_number: Tells measurements of the same artefacts apart.
-        place: Folder of the record.
-        artefacts: Folder of the trained models, shared by all pairs.
-        config: The resolved configuration, for the record.
-        data_digest: Of the names and sizes in the data folder, if there is one.
-        host: Name of the machine.
-        replace: Whether a record that stands there is measured again.
+        record: ``None`` if the pair was only prepared.
+        made: Artefacts that were made by this run, not found.
+        baseline: The artefact that the variant was made from.
     """
 
-    workload: Workload
-    technique: Technique
-    training: Training
-    runtime: Runtime
-    protocol: Protocol
-    meters: Meters
-    seed: int
-    session_number: int
-    place: Path
-    artefacts: Path
-    config: Mapping[str, Any]
-    data_digest: str | None
-    host: str
-    replace: bool
+    record: Record | None
+    made: tuple[Path, ...]
+    baseline: Path
 
 
-def run(pair: Pair) -> Record:
-    """Measure the pair, store its record, and return it.
+def run(pair: Pair) -> Ran:
+    """Measure the pair, store its record, and return it; or only prepare it.
 
     Raises:
         TechniqueError: The technique cannot be done or served as configured; nothing was trained.
+        UnpreparedError: ``stage=measure``, and an artefact is missing.
         ProofError: The variant is not what its technique promises; it was not measured.
+        Interrupted: This process was asked to leave; the same run goes on from there.
     """
-    _require(pair)
-    baseline = _make(pair, stages=(), source=None)
-    variant = _make(pair, stages=pair.technique.stages, source=baseline)
+    require(pair.workload, pair.technique, pair.training, pair.runtime, pair.config["training"])
+    made: list[Path] = []
+    baseline = _make(pair, (), None, made)
+    variant = _make(pair, pair.technique.stages, baseline, made)
+    if pair.stage == "prepare":
+        return Ran(None, tuple(made), baseline)
     seen = (_evaluate(pair, (), baseline), _evaluate(pair, pair.technique.stages, variant))
     cards = (artefacts.read_card(baseline), artefacts.read_card(variant))
     proof.require(pair.technique, cards, seen[1])
+    earlier = [spent.phase for spent in resuming.spent_before(store.broken_off(pair.place))]
     measured = _measure(pair, baseline, variant)
-    record = _conclude(pair, cards, seen, measured)
+    record = recording.record(pair, cards, seen, measured, earlier)
     predictions = pd.DataFrame(
         {
             "example": range(len(seen[0].labels)),
@@ -129,22 +95,12 @@ def run(pair: Pair) -> Record:
         ),
     }
     store.write(pair.place, record, tables, replace=pair.replace)
-    return record
+    shutil.rmtree(store.broken_off(pair.place), ignore_errors=True)  # the record holds it now
+    return Ran(record, tuple(made), baseline)
 
 
-def _require(pair: Pair) -> None:
-    terms = Terms(
-        pair.workload, pair.config["training"], pair.runtime.mode, pair.runtime.torch_device
-    )
-    pair.workload.require(pair.runtime.mode)
-    for stage in pair.technique.stages:
-        stage.require(terms)
-        if stage.recipe is not None:
-            dataclasses.replace(pair.training, **stage.recipe)  # refuses what is out of range
-
-
-def _make(pair: Pair, stages: Sequence[Technique], source: Path | None) -> Path:
-    """Return the folder of a trained model; equal digests are made once, whoever asks."""
+def _make(pair: Pair, stages: Sequence[Technique], source: Path | None, made: list[Path]) -> Path:
+    """Return the folder of a trained model; note whether it was made just now."""
     if source is not None and not stages:
         return source  # A/A: the variant is the baseline
     workload = {k: v for k, v in pair.config["workload"].items() if k not in _NOT_SHAPING}
@@ -160,28 +116,21 @@ def _make(pair: Pair, stages: Sequence[Technique], source: Path | None) -> Path:
             "libraries": digests.library_versions(),
         }
     )
-    folder = pair.artefacts / digest[:16]
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    order = Order(
+        pair.workload,
+        stages,
+        pair.training,
+        pair.runtime,
+        pair.seed,
+        source,
+        pair.artefacts / digest[:16],
+        digest,
+        pair.meters,
+    )
     what = "variant" if stages else "baseline"
-    with exclusive(folder.with_suffix(".lock"), f"whoever is making the same {what}"):
-        if (folder / artefacts.CARD).is_file():
-            log.info("%s: reused, made before (%s)", what, digest[:16])
-            return folder
-        log.info("%s: making it (%s)", what, digest[:16])
-        order = Order(
-            pair.workload,
-            stages,
-            pair.training,
-            pair.runtime,
-            pair.seed,
-            source,
-            folder,
-            digest,
-            pair.meters,
-        )
-        with host_lock(f"making a {what} of {pair.workload.name}"):
-            in_fresh_process(produce, order)
-    return folder
+    if making.make(order, what, pair.stage, pair.limits.of("make_h")):
+        made.append(order.folder)
+    return order.folder
 
 
 def _evaluate(pair: Pair, stages: Sequence[Technique], folder: Path) -> Evaluation:
@@ -200,7 +149,7 @@ def _evaluate(pair: Pair, stages: Sequence[Technique], folder: Path) -> Evaluati
             return kept
         log.info("%s: evaluating", "variant" if stages else "baseline")
         with host_lock(f"evaluating {pair.workload.name}"):
-            in_fresh_process(evaluation.evaluate, look)
+            in_fresh_process(evaluation.evaluate, look, limit=pair.limits.of("evaluate_h"))
         found = evaluation.read(look)
     assert found is not None  # evaluate() has written it or raised
     return found
@@ -215,76 +164,7 @@ def _measure(pair: Pair, baseline: Path, variant: Path) -> Measured:
         pair.protocol,
         pair.seed,
         pair.meters,
+        resuming.next_file(store.broken_off(pair.place)),
     )
     with host_lock(f"measuring {pair.workload.name} with {pair.technique.name}"):
-        return in_fresh_process(compare, bout)
-
-
-def _conclude(
-    pair: Pair, cards: tuple[Card, Card], seen: tuple[Evaluation, Evaluation], measured: Measured
-) -> Record:
-    outcome = measured.outcome
-    figures = available(measured.channels)
-    found = conclusions.comparisons(outcome.windows, figures, outcome.discards)
-    baseline = recording.arm("baseline", cards[0], seen[0], outcome)
-    variant = recording.arm("variant", cards[1], seen[1], outcome)
-    quality = conclusions.quality(
-        pair.workload.metric,
-        seen[0].labels,
-        (seen[0].predictions, seen[1].predictions),
-        pair.workload.margin,
-    )
-    wall = next(c for c in found if c.measure == "wall_s")
-    proven = Proof(
-        bytes_fell=variant.artefact.bytes < baseline.artefact.bytes,
-        no_simulation_left=not seen[1].simulations,
-        kernels=seen[1].kernels,
-        reload_exact=seen[1].reload_exact,
-        exploited=conclusions.exploited(baseline, variant, wall),
-    )
-    spent = [variant.phases[p] for p in ("optimise", "convert") if p in variant.phases]
-    break_even, reason = conclusions.break_even(figures[0], outcome.windows, spent)
-    return Record(
-        id="/".join(pair.place.parts[-3:]),
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        workload=pair.workload.name,
-        technique=pair.technique.name,
-        label=pair.technique.label,
-        seed=pair.seed,
-        session_number=pair.session_number,
-        host=pair.host,
-        protocol=dataclasses.asdict(pair.protocol),
-        runtime=dataclasses.asdict(pair.runtime),
-        config=dict(pair.config),
-        environment=machine.fingerprint() | {"served_on": measured.served_on} | doctor.last(),
-        data=cards[0].data | {"folder_sha256": pair.data_digest},
-        baseline=baseline,
-        variant=variant,
-        comparison=found[0],
-        comparisons=found,
-        quality=quality,
-        proof=proven,
-        break_even=break_even,
-        break_even_reason=reason,
-        verdict=conclusions.verdict(
-            found, quality, proven, outcome.invalid, _noise_floor(pair), not pair.technique.stages
-        ),
-        session=recording.session(measured),
-        measuring_version=VERSION,
-        files={},  # the store knows them
-        rehearsal=pair.protocol.rehearsal,
-    )
-
-
-def _noise_floor(pair: Pair) -> Comparison | None:
-    """Return the newest A/A pair of this workload, protocol and runtime on this host, if any."""
-    places = (pair.place.parents[1] / "none").glob("[!.]*")
-    found = [record for place in places if (record := store.find(place)) is not None]
-    alike = [
-        record
-        for record in found
-        if record.protocol == dataclasses.asdict(pair.protocol)
-        and record.runtime == dataclasses.asdict(pair.runtime)
-    ]
-    newest = max(alike, key=lambda record: record.created, default=None)
-    return None if newest is None else newest.comparison
+        return in_fresh_process(compare, bout, limit=pair.limits.of("measure_h"))

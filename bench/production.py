@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import logging
 import re
 import shutil
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,21 +19,21 @@ from typing import Any
 
 from torch import nn
 
-from bench import artefacts, facts, machine
+from bench import artefacts, facts, machine, ranks
 from bench.artefacts import Card
+from bench.locks import host_share
 from bench.measurement import Gauge, Span, total
-from bench.measurement.figures import available
 from bench.meters import Meters
 from bench.progress import Bar
 from bench.readings import Event, Logged, Phase
 from bench.runtime import Runtime
+from bench.spending import NOT_ALONE, Spending
 from bench.techniques import Setting, Technique
 from bench.training import Course, memory, resuming, task_loss, train
+from bench.training.following import Unheard
 from bench.training.recipe import Training
-from bench.training.resuming import Spent
+from bench.whole import made_whole
 from bench.workloads import Workload
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -51,6 +50,9 @@ class Order:
         folder: Where the artefact will stand.
         digest: Its name.
         meters: Read around each phase.
+        beside_others: Whether others may prepare on this host meanwhile; else the caller keeps the
+            host to itself.
+        follows: Whether this process only takes part in what another one makes.
     """
 
     workload: Workload
@@ -62,6 +64,8 @@ class Order:
     folder: Path
     digest: str
     meters: Meters
+    beside_others: bool = False
+    follows: bool = False
 
 
 @dataclass
@@ -69,6 +73,7 @@ class History:
     """What the trainings of one arm did.
 
     Attributes:
+        alone: Tells whether all joules that are counted are this arm's.
         items: Examples that its last training saw.
         points: What was logged, stage after stage.
         events: What happened beside it: resumed, short of memory, overfitting, stopped early.
@@ -78,6 +83,7 @@ class History:
         adapter_bytes: Of what the last one trained, if other weights stayed as they were.
     """
 
+    alone: Callable[[], bool]
     items: int = 0
     points: list[Logged] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
@@ -90,12 +96,15 @@ class History:
 def produce(order: Order) -> None:
     """Make the artefact and write it, whole or not at all."""
     order.runtime.set_up()
-    with order.meters as meters, artefacts.made_whole(order.folder) as folder:
+    with (
+        _company(order) as alone,
+        order.meters as meters,
+        made_whole(order.folder) as folder,
+    ):
         gauge = Gauge(meters, order.runtime.synchronise)
-        if order.baseline is None:
-            model, history = _train_baseline(order, gauge)
-        else:
-            model, history = _optimise(order, gauge, order.baseline)
+        history = History(alone)
+        with ranks.beside(*_ranks(order)):
+            model = _made(order, gauge, history)
         batch = facts.probe_batch(order.workload)
         outputs = facts.probe(order.workload, order.runtime, model, batch)
         card = Card(
@@ -112,26 +121,63 @@ def produce(order: Order) -> None:
             data=order.workload.describe_data(),
             trained_parameters=history.trained_parameters,
             adapter_bytes=history.adapter_bytes,
+            made_on=machine.host_name(),
         )
-        artefacts.write_card(
-            dataclasses.replace(card, phases=_with_items(card.phases, history)), folder
-        )
+        card = dataclasses.replace(card, phases=_with_items(card.phases, history))
+        artefacts.write_card(card if alone() else artefacts.without_joules(card, NOT_ALONE), folder)
     shutil.rmtree(_checkpoints(order), ignore_errors=True)
 
 
-def _train_baseline(order: Order, gauge: Gauge) -> tuple[nn.Module, History]:
-    model, history = order.workload.build(order.seed), History()
+@contextmanager
+def _company(order: Order) -> Iterator[Callable[[], bool]]:
+    """Give a function that tells whether all joules that were counted are this order's."""
+    if order.beside_others:
+        with host_share(f"preparing {order.workload.name}") as alone:
+            yield alone
+    else:
+        yield _nobody_else
+
+
+def _nobody_else() -> bool:
+    return True
+
+
+def _ranks(order: Order) -> tuple[int, Callable[[Order], None], Order]:
+    """Return how many processes train, and what the others do: nothing after the last training."""
+    stages = list(order.stages)
+    while stages and stages[-1].recipe is None:
+        stages.pop()
+    trains = bool(stages) if order.stages else order.training.epochs > 0
+    others = dataclasses.replace(order, stages=stages, follows=True)
+    return order.training.processes if trains else 1, take_part, others
+
+
+def take_part(order: Order) -> None:
+    """Do to the model what the process does that makes the artefact, and keep nothing."""
+    order.runtime.set_up()
+    with Meters((), required=False) as meters:
+        _made(order, Gauge(meters, order.runtime.synchronise), History(_nobody_else))
+
+
+def _made(order: Order, gauge: Gauge, history: History) -> nn.Module:
+    if order.baseline is None:
+        return _train_baseline(order, gauge, history)
+    return _optimise(order, gauge, order.baseline, history)
+
+
+def _train_baseline(order: Order, gauge: Gauge, history: History) -> nn.Module:
+    model = order.workload.build(order.seed)
     if order.training.epochs == 0:
-        return model.eval(), history
+        return model.eval()
     loss = task_loss(order.workload, order.training)
     with gauge.span("train"):
         course = Course(order.workload, order.training, loss, order.seed)
         _train(order, gauge, model, course, history, "train")
-    return model, history
+    return model
 
 
-def _optimise(order: Order, gauge: Gauge, baseline: Path) -> tuple[nn.Module, History]:
-    model, teacher, history = nn.Module(), nn.Module(), History()
+def _optimise(order: Order, gauge: Gauge, baseline: Path, history: History) -> nn.Module:
+    model, teacher = nn.Module(), nn.Module()
     if not order.stages[0].begins_anew:
         model = artefacts.load(order.workload, (), order.seed, baseline).requires_grad_(True)
         model = order.runtime.place(model)
@@ -156,7 +202,7 @@ def _optimise(order: Order, gauge: Gauge, baseline: Path) -> tuple[nn.Module, Hi
             model = stage.convert(model, setting)
     for stage in order.stages:
         model = stage.deploy(model)
-    return model, history
+    return model
 
 
 def _checkpoints(order: Order) -> Path:
@@ -171,16 +217,21 @@ def _train(
     place = _checkpoints(order) / str(history.trainings)
     runs = order.folder.parent.with_name(".runs")  # beside each other, so that curves overlay
     course = dataclasses.replace(course, run=runs / _title(order, stage))
-    if course.training.save_every is not None:
-        course = dataclasses.replace(course, place=place)
+    course = dataclasses.replace(course, place=place)
+    if order.follows:
+        recipe = dataclasses.replace(course.training, trackers=())
+        train(model, dataclasses.replace(course, training=recipe), Unheard())
+        return
     name = "train" if stage == "train" else "optimise"
+    if resuming.latest(place) is None and course.training.save_every is None:
+        shutil.rmtree(place, ignore_errors=True)  # nothing of it is in this model
     before = resuming.spent_before(place)
     for spent in before:
         gauge.spans.append(_as_span(name, spent.phase))
         history.points += spent.points
     title = "training the baseline" if stage == "train" else f"training ({stage})"
     with Bar(f"{order.workload.name}, seed {order.seed}: {title}") as bar:
-        follower = _Watch(gauge, bar, stage, resuming.next_file(place), course.place is not None)
+        follower = Spending(gauge, bar, stage, resuming.next_file(place), history.alone)
         seen = train(model, course, follower)
     history.items = seen + sum(spent.phase.items for spent in before)
     history.points += follower.points
@@ -198,69 +249,6 @@ def _title(order: Order, stage: str) -> str:
 
 def _as_span(name: str, phase: Phase) -> Span:
     return Span(name, 0, round(phase.wall_s * 1e9), phase.cpu_s, phase.readings, None, None)
-
-
-@dataclass
-class _Watch:
-    """Reads the meters whenever the training logs its loss: some twenty times."""
-
-    gauge: Gauge
-    bar: Bar
-    stage: str
-    file: Path
-    keeps: bool
-    points: list[Logged] = field(default_factory=list)
-    events: list[Event] = field(default_factory=list)
-    items: int = 0
-    note: str = ""
-    begin: float = field(default_factory=time.monotonic)
-    begin_cpu_s: float = field(default_factory=machine.cpu_seconds)
-
-    def stepped(self, step: int, steps: int, items: int) -> None:
-        self.items = items
-        self.bar.tell(step, steps, f"step {step}{self.note}")
-
-    def logged(self, step: int, loss: float, learning_rate: float) -> None:
-        self._keep(step, loss=loss, learning_rate=learning_rate)
-        self.note = f", loss {loss:.3f}{self._joules()}"
-
-    def validated(self, step: int, loss: float, metric: float) -> None:
-        self._keep(step, validation_loss=loss, metric=metric)
-        self.note = f", validation loss {loss:.3f}, metric {metric:.4f}{self._joules()}"
-
-    def noted(self, step: int, kind: str, text: str) -> None:
-        self.events.append(Event(self.stage, step, kind, text))
-        log.warning("%s, step %d: %s", self.stage, step, text)
-
-    def saved(self, step: int) -> None:
-        self._note_spent()
-
-    def _keep(self, step: int, **values: float) -> None:
-        readings = self.gauge.so_far()
-        spent_s = time.monotonic() - self.begin
-        empty = dict.fromkeys(("loss", "learning_rate", "validation_loss", "metric"))
-        found = {**empty, **values}
-        self.points.append(Logged(self.stage, step, wall_s=spent_s, readings=readings, **found))
-        self._note_spent()
-
-    def _note_spent(self) -> None:
-        """Write what this process has spent: a kill may come at any time."""
-        if not self.keeps:
-            return
-        spent = Phase(
-            time.monotonic() - self.begin,
-            machine.cpu_seconds() - self.begin_cpu_s,
-            self.gauge.so_far(),
-            self.items,
-        )
-        resuming.note(Spent(spent, tuple(self.points)), self.file)
-
-    def _joules(self) -> str:
-        """Return the joules of the open span for the progress line, the best grade there is."""
-        figures = [f for f in available(self.gauge.meters.channels) if f.measure == "energy_j"]
-        if not figures or (energy_j := figures[0].joules(self.points[-1].readings)) is None:
-            return ""
-        return f", {energy_j:.0f} J ({'modelled' if figures[0].grade == 'C' else 'counted'})"
 
 
 def _by_name(spans: Sequence[Span]) -> dict[str, list[Span]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 Grade = Literal["A", "B", "C", "S", "none"]
 """How a joule was obtained: wall meter, hardware counter, model, synthetic (tests), not at all."""
@@ -73,6 +74,17 @@ class Logged:
     wall_s: float
     readings: tuple[Reading, ...]
     validation_loss: float | None = None
+
+
+_Timed = TypeVar("_Timed", Phase, Logged)
+
+
+def uncounted(part: _Timed, reason: str) -> _Timed:
+    """Return a phase, or a point of a training, whose joules are missing for a reason."""
+    readings = tuple(
+        dataclasses.replace(reading, energy_j=None, reason=reason) for reading in part.readings
+    )
+    return dataclasses.replace(part, readings=readings)
 
 
 @dataclass(frozen=True, slots=True)

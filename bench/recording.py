@@ -1,15 +1,151 @@
-"""What the acts on a pair have found, as parts of its record."""
+"""What the acts on a pair have found, as its record."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
 
-from bench.artefacts import Card
+from bench import conclusions, doctor, machine, store
+from bench.artefacts import Card, read_card
+from bench.asked import Pair
 from bench.comparison import Measured
 from bench.evaluation import Evaluation
+from bench.findings import BreakEven, Comparison, Proof
 from bench.measurement import total
+from bench.measurement.figures import Figure, available
 from bench.measurement.session import ArmName, Outcome
-from bench.records import Arm, Session
+from bench.measurement.version import VERSION
+from bench.readings import MEASURED_GRADES, Phase, uncounted
+from bench.records import Arm, Record, Session
+
+
+def record(
+    pair: Pair,
+    cards: tuple[Card, Card],
+    seen: tuple[Evaluation, Evaluation],
+    measured: Measured,
+    earlier: Sequence[Phase],
+) -> Record:
+    """Return the record of a pair.
+
+    Args:
+        pair: What was asked.
+        cards: Of both artefacts.
+        seen: Both, evaluated.
+        measured: Both, measured.
+        earlier: What sessions of this pair that were broken off had spent.
+    """
+    outcome = measured.outcome
+    figures = available(measured.channels)
+    found = conclusions.comparisons(outcome.windows, figures, outcome.discards)
+    baseline = arm("baseline", cards[0], seen[0], outcome)
+    variant = arm("variant", cards[1], seen[1], outcome)
+    quality = conclusions.quality(
+        pair.workload.metric,
+        seen[0].labels,
+        (seen[0].predictions, seen[1].predictions),
+        pair.workload.margin,
+    )
+    wall = next(c for c in found if c.measure == "wall_s")
+    proven = Proof(
+        bytes_fell=variant.artefact.bytes < baseline.artefact.bytes,
+        no_simulation_left=not seen[1].simulations,
+        kernels=seen[1].kernels,
+        reload_exact=seen[1].reload_exact,
+        exploited=conclusions.exploited(baseline, variant, wall),
+    )
+    break_even, reason = _break_even(figures[0], outcome, variant)
+    return Record(
+        id="/".join(pair.place.parts[-3:]),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        workload=pair.workload.name,
+        technique=pair.technique.name,
+        label=pair.technique.label,
+        seed=pair.seed,
+        session_number=pair.session_number,
+        host=pair.host,
+        protocol=dataclasses.asdict(pair.protocol),
+        runtime=dataclasses.asdict(pair.runtime),
+        config=dict(pair.config),
+        environment=machine.fingerprint() | {"served_on": measured.served_on} | doctor.last(),
+        data=cards[0].data | {"folder_sha256": pair.data_digest},
+        baseline=baseline,
+        variant=variant,
+        comparison=found[0],
+        comparisons=found,
+        quality=quality,
+        proof=proven,
+        break_even=break_even,
+        break_even_reason=reason,
+        verdict=conclusions.verdict(
+            found, quality, proven, outcome.invalid, _noise_floor(pair), not pair.technique.stages
+        ),
+        session=session(measured, earlier),
+        measuring_version=VERSION,
+        files={},  # the store knows them
+        rehearsal=pair.protocol.rehearsal,
+    )
+
+
+def spent(found: Record | None, made: Sequence[Path]) -> tuple[Phase, ...]:
+    """Return what a run has spent: on the models that it made, and on measuring.
+
+    Args:
+        found: Its record; ``None`` if it only prepared.
+        made: Artefacts that it made; those that it found were paid for by another run.
+    """
+    phases = [phase for folder in made for phase in read_card(folder).phases.values()]
+    if found is not None and found.session.spent is not None:
+        phases.append(found.session.spent)
+    return tuple(phases)
+
+
+def trained_s(folder: Path) -> float | None:
+    """Return the seconds that training a model took; ``None`` if it was not trained."""
+    phase = read_card(folder).phases.get("train")
+    return None if phase is None else phase.wall_s
+
+
+def in_a_word(found: Record) -> str:
+    """Return what a record says: of joules where they were counted, else of seconds."""
+    if found.technique == "none":
+        return "A/A"
+    lead = found.comparison
+    counted = lead.measure == "energy_j" and lead.grade in MEASURED_GRADES
+    return found.verdict.energy if counted else found.verdict.time
+
+
+def _break_even(
+    figure: Figure, outcome: Outcome, variant: Arm
+) -> tuple[BreakEven | None, str | None]:
+    if elsewhere := _elsewhere(variant.made_on):
+        return None, elsewhere
+    spent = [variant.phases[p] for p in ("optimise", "convert") if p in variant.phases]
+    return conclusions.break_even(figure, outcome.windows, spent)
+
+
+def _elsewhere(made_on: str | None) -> str | None:
+    """Return why what making a model took cannot stand beside what serving it takes here."""
+    here = machine.host_name()
+    if made_on is None or made_on == here:
+        return None
+    return f"made on {made_on} and measured on {here}: joules of two machines are not held together"
+
+
+def _noise_floor(pair: Pair) -> Comparison | None:
+    """Return the newest A/A pair of this workload, protocol and runtime on this host, if any."""
+    places = (pair.place.parents[1] / "none").glob("[!.]*")
+    found = [record for place in places if (record := store.find(place)) is not None]
+    alike = [
+        record
+        for record in found
+        if record.protocol == dataclasses.asdict(pair.protocol)
+        and record.runtime == dataclasses.asdict(pair.runtime)
+    ]
+    newest = max(alike, key=lambda record: record.created, default=None)
+    return None if newest is None else newest.comparison
 
 
 def arm(name: ArmName, card: Card, evaluated: Evaluation, outcome: Outcome) -> Arm:
@@ -22,6 +158,8 @@ def arm(name: ArmName, card: Card, evaluated: Evaluation, outcome: Outcome) -> A
         total([w.span for w in windows]), items=sum(w.items for w in windows)
     )
     made = {k: phase for k, phase in card.phases.items() if name == "baseline" or k != "train"}
+    if elsewhere := _elsewhere(card.made_on):
+        made = {k: uncounted(phase, elsewhere) for k, phase in made.items()}
     own = name == "baseline" or "train" not in card.phases
     return Arm(
         artefact=card.artefact,
@@ -38,11 +176,12 @@ def arm(name: ArmName, card: Card, evaluated: Evaluation, outcome: Outcome) -> A
         training_peak_memory_bytes=card.training_peak_memory_bytes if own else None,
         trained_parameters=card.trained_parameters if own else None,
         adapter_bytes=card.adapter_bytes if own else None,
+        made_on=card.made_on,
     )
 
 
-def session(measured: Measured) -> Session:
-    """Return the conditions of the measurement."""
+def session(measured: Measured, earlier: Sequence[Phase] = ()) -> Session:
+    """Return the conditions of the measurement, and what it took with those broken off before."""
     outcome = measured.outcome
     return Session(
         started=outcome.started,
@@ -64,4 +203,6 @@ def session(measured: Measured) -> Session:
         },
         unavailable=measured.unavailable,
         overhead=outcome.overhead,
+        spent=total([*earlier, measured.whole]),
+        broken_off=len(earlier),
     )

@@ -75,6 +75,7 @@ class Arm:
             ``None`` without a training.
         trained_parameters: Number of parameters that its last training changed; ``None`` without.
         adapter_bytes: Size of a file of these alone, where all others stayed as they were.
+        made_on: Name of the machine that made it; ``None`` of records that do not tell.
     """
 
     artefact: Artefact
@@ -91,6 +92,7 @@ class Arm:
     training_peak_memory_bytes: int | None = None
     trained_parameters: int | None = None
     adapter_bytes: int | None = None
+    made_on: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,9 @@ class Session:
         meters: Per meter what it reads and with which constants, as it reported at start.
         unavailable: Meters that could not be opened, with the reason.
         overhead: What measuring itself cost.
+        spent: All that the session took, lead-ins, pauses and the sessions of this pair that were
+            broken off before it included; ``None`` of records that do not tell.
+        broken_off: How many those were.
     """
 
     started: str
@@ -137,6 +142,8 @@ class Session:
     meters: dict[str, Any]
     unavailable: dict[str, str]
     overhead: Overhead
+    spent: Phase | None = None
+    broken_off: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,20 @@ def place(root: Path, host: str, workload: str, technique: str, seed: int, diges
     return root / host / workload / technique / f"{seed}-{digest[:DIGEST_CHARACTERS]}"
 
 
+def claim(place: Path) -> Path:
+    """Return the lock file of whoever sees a pair through, so that nothing is measured twice."""
+    return place.parents[3] / ".claims" / f"{_flat(place)}.lock"
+
+
+def broken_off(place: Path) -> Path:
+    """Return the folder in which sessions of a pair that were broken off leave what they spent."""
+    return place.parents[3] / ".broken-off" / _flat(place)
+
+
+def _flat(place: Path) -> str:
+    return "--".join(place.parts[-4:])
+
+
 def find(place: Path) -> Record | None:
     """Return the record of a pair, or ``None`` if it is still to be measured.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import pickle
@@ -18,13 +19,14 @@ from tiny import Tiny, same_tensors, trained_looking
 from torch import nn
 
 from bench import artefacts
-from bench.artefacts import ArtefactError, Card, made_whole
+from bench.artefacts import ArtefactError, Card
 from bench.isolation import in_fresh_process
 from bench.readings import Event, Logged, Phase, Reading
 from bench.records import Artefact
 from bench.techniques import Setting, Technique
 from bench.techniques.half import Half
 from bench.techniques.structured_pruning import StructuredPruning
+from bench.whole import made_whole, write_beside
 
 TESTS = Path(__file__).parent
 PRUNING = StructuredPruning("prune", 0.5, None, "magnitude", "layer", 1, 8, 0, 0.1)
@@ -211,13 +213,52 @@ def test_a_maker_that_fails_leaves_nothing_in_the_place(tmp_path: Path) -> None:
     place = tmp_path / "artefact"
     with pytest.raises(ArithmeticError, match="diverged"):
         fail_to_make(place)
-    assert not place.exists()
+    assert list(tmp_path.iterdir()) == []  # a full disk gets its room back
+
+
+def test_what_another_host_has_made_meanwhile_stays(tmp_path: Path) -> None:
+    place = tmp_path / "artefact"
+    with made_whole(place) as folder:
+        (folder / "model").write_text("slow")
+        place.mkdir()
+        (place / "model").write_text("fast")
+    assert (place / "model").read_text() == "fast"
+    assert list(tmp_path.iterdir()) == [place]
+
+
+def test_weights_that_lost_a_bit_on_the_way_are_noticed(tmp_path: Path) -> None:
+    model = Tiny().build(0)
+    outputs = answers(model.eval())
+    kept = artefacts.save(model, (), outputs, tmp_path, "ab" * 32)
+    artefacts.write_card(Card(kept, 1, 1, "none", 1, {}, {}, (), (), None, {}), tmp_path)
+    assert artefacts.is_there(tmp_path)
+    assert artefacts.damage(tmp_path) is None
+    file = tmp_path / artefacts.WEIGHTS
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    assert "model.safetensors has the digest" in str(artefacts.damage(tmp_path))
+    file.unlink()
+    assert "it cannot be read" in str(artefacts.damage(tmp_path))
+
+
+def test_joules_of_one_among_many_are_missing_with_a_reason() -> None:
+    counted = Reading("counters", "cpu:0", "rapl", "B", 12.5)
+    lost = Reading("counters", "cpu:0", "rapl", "B", None, "others were at work")
+    phase, point = Phase(1.5, 2.5, (counted,), 100), Logged("train", 2, 1.1, 0.05, None, 0.7, ())
+    card = Card(
+        *(Artefact("ab" * 32, 1, "cd" * 32), 1, 1, "none", 1, {}),
+        *({"train": phase}, (dataclasses.replace(point, readings=(counted,)),), (), None, {}),
+    )
+    found = artefacts.without_joules(card, "others were at work")
+    assert found.phases == {"train": dataclasses.replace(phase, readings=(lost,))}
+    assert found.history == (dataclasses.replace(point, readings=(lost,)),)
 
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from bench.artefacts import made_whole
+from bench.whole import made_whole
 
 with made_whole(Path(sys.argv[1])) as folder:
     (folder / "model.safetensors").write_text("half of the weights")
@@ -240,7 +281,7 @@ def test_a_killed_maker_leaves_nothing_and_the_next_one_begins_anew(tmp_path: Pa
 def test_a_file_beside_an_artefact_is_replaced_whole(tmp_path: Path) -> None:
     file = tmp_path / "evaluation.json"
     for text in ("first", "second"):
-        artefacts.write_beside(text, file)
+        write_beside(text, file)
         assert file.read_text() == text
     assert list(tmp_path.iterdir()) == [file]
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from bench import isolation
-from bench.isolation import LockError, host_lock
+from bench import locks
+from bench.locks import LockError, host_lock
 
 ROOT = Path(__file__).parents[1]
 NOBODY_UID = 65534
@@ -24,15 +24,15 @@ PATIENCE_S = 30.0
 HOLDER = """
 import fcntl, logging, os, pwd, sys, time  # before another user may not read them
 from pathlib import Path
-from bench import isolation
+from bench import locks
 
 folder, hold_s, uid = Path(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
 logging.basicConfig(stream=sys.stdout, format="%(message)s")
-isolation.SHARED_FOLDERS = (folder,)
+locks.SHARED_FOLDERS = (folder,)
 if uid >= 0:
     os.setgid(uid)
     os.setuid(uid)
-with isolation.host_lock("the other one"):
+with locks.host_lock("the other one"):
     print("in at", time.monotonic(), flush=True)
     time.sleep(hold_s)
 """
@@ -44,7 +44,7 @@ def shared(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(dir="/tmp") as name:
         folder = Path(name)
         folder.chmod(0o1777)
-        monkeypatch.setattr(isolation, "SHARED_FOLDERS", (folder,))
+        monkeypatch.setattr(locks, "SHARED_FOLDERS", (folder,))
         yield folder
 
 
@@ -78,7 +78,7 @@ def test_the_lock_is_free_once_its_holder_is_killed(shared: Path) -> None:
     with holder(shared, hold_s=600) as first:
         assert line(first).startswith("in at ")
         with holder(shared, hold_s=0) as second:
-            assert f"the other one of {isolation._user()} (process {first.pid}," in line(second)
+            assert f"the other one of {locks._user()} (process {first.pid}," in line(second)
             first.kill()
             assert line(second).startswith("in at ")
 
@@ -140,7 +140,7 @@ def test_a_file_that_is_closed_to_us_names_the_command(
     def closed(*_: object) -> int:
         raise PermissionError(13, "closed")
 
-    monkeypatch.setattr(isolation, "_ATTEMPTS", 2)
+    monkeypatch.setattr(locks, "_ATTEMPTS", 2)
     with monkeypatch.context() as kernel:
         kernel.setattr(os, "open", closed)
         with pytest.raises(LockError, match=r"sudo chmod 666 .*joulebench\.lock"), host_lock():

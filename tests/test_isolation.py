@@ -16,8 +16,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bench import isolation
-from bench.isolation import ChildError, exclusive, in_fresh_process
+from bench import isolation, locks
+from bench.interruption import Interrupted
+from bench.isolation import ChildError, HungError, Limit, in_fresh_process
+from bench.locks import exclusive
 
 ROOT = Path(__file__).parents[1]
 PATIENCE_S = 60.0  # for what should come at once, on a machine that is busy with other things
@@ -85,14 +87,65 @@ def test_a_child_that_dies_is_named_with_what_ended_it() -> None:
     out_of_memory = "the process of killed was killed by SIGKILL; the kernel may have been out of"
     with pytest.raises(ChildError, match=out_of_memory):
         in_fresh_process(killed, signal.SIGKILL)
-    with pytest.raises(ChildError, match=r"the process of killed was killed by SIGTERM$"):
-        in_fresh_process(killed, signal.SIGTERM)
+    with pytest.raises(ChildError, match=r"the process of killed was killed by SIGALRM$"):
+        in_fresh_process(killed, signal.SIGALRM)
     with pytest.raises(ChildError, match=r"the process of leaving ended with status 3$"):
         in_fresh_process(leaving, 3)
     with pytest.raises(ChildError, match="SystemExit: 4"):
         in_fresh_process(quitting, 4)
     with pytest.raises(ChildError, match=r"the process of secretive ended with status 1$"):
         in_fresh_process(secretive)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2])
+def test_a_child_that_is_asked_to_leave_has_not_failed(number: signal.Signals) -> None:
+    with pytest.raises(Interrupted, match=f"stopped by {number.name}: "):
+        in_fresh_process(killed, number)
+
+
+def asleep(seconds: float) -> float:
+    time.sleep(seconds)
+    return seconds
+
+
+def stubborn(note: str) -> None:
+    """Work on whatever is asked."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    Path(note).write_text(str(os.getpid()))
+    time.sleep(600)
+
+
+def test_a_step_that_takes_too_long_is_stopped_and_its_knob_is_named() -> None:
+    limit = Limit("limits.make_h", 0.5 / 3600)
+    begin_s = time.monotonic()
+    with pytest.raises(HungError, match=r"asleep took more than limits\.make_h=0\.000138889 hours"):
+        in_fresh_process(asleep, 600.0, limit=limit)
+    assert time.monotonic() - begin_s < 60
+    assert in_fresh_process(asleep, 0.01, limit=Limit("limits.make_h", 1.0)) == 0.01
+
+
+def test_a_step_that_hangs_is_killed_if_it_does_not_leave(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(isolation, "GRACE_S", 0.5)
+    note = tmp_path / "pid"
+    with pytest.raises(HungError):
+        in_fresh_process(stubborn, str(note), limit=Limit("limits.measure_h", 3 / 3600))
+    until(lambda: not psutil.pid_exists(int(note.read_text())), "it lives on")
+
+
+def kills_its_server(note: str) -> None:
+    Path(note).write_text(str(os.getpid()))
+    os.kill(os.getppid(), signal.SIGKILL)
+    time.sleep(600)
+
+
+def test_a_child_whose_server_dies_does_not_work_on_beside_the_next_one(tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    with pytest.raises(ChildError):
+        in_fresh_process(kills_its_server, str(note))
+    until(lambda: not psutil.pid_exists(int(note.read_text())), "it works on")
+    assert in_fresh_process(large, 3) == b"777"  # another server is there
 
 
 def burn(cpu_s: float) -> float:
@@ -174,7 +227,7 @@ def gone(process: psutil.Process) -> bool:
 HOLDER = """
 import logging, sys, time
 from pathlib import Path
-from bench.isolation import exclusive
+from bench.locks import exclusive
 
 logging.basicConfig(stream=sys.stdout, format="%(message)s")
 with exclusive(Path(sys.argv[1]), "another test"):
@@ -217,6 +270,62 @@ def test_a_lock_is_free_once_its_holder_is_killed(tmp_path: Path) -> None:
             assert line(second).startswith("in at ")
 
 
+LESSEE = HOLDER.replace("exclusive", "leased")
+
+
+def lessee(lease: Path, hold_s: float) -> subprocess.Popen[str]:
+    command = [sys.executable, "-u", "-c", LESSEE, str(lease), str(hold_s)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+
+
+def test_a_lease_is_waited_for_and_leaves_no_file(tmp_path: Path) -> None:
+    lease = tmp_path / "lease"
+    with locks.leased(lease, "a test"):
+        second = lessee(lease, hold_s=0)
+        assert line(second).startswith("waiting for another test; if there is nobody, remove ")
+        time.sleep(0.3)  # time to enter, if it were let
+        released_s = time.monotonic()
+    entered = line(second)
+    assert second.wait(PATIENCE_S) == 0
+    assert float(entered.removeprefix("in at ")) >= released_s
+    assert not lease.exists()
+
+
+def test_a_lease_is_taken_over_once_its_holder_is_killed(tmp_path: Path) -> None:
+    lease = tmp_path / "lease"
+    with lessee(lease, hold_s=600) as first:
+        assert line(first).startswith("in at ")
+        with lessee(lease, hold_s=0) as second:
+            assert line(second).startswith("waiting for another test")
+            first.kill()
+            first.wait()  # until it is reaped it counts as alive
+            assert line(second).startswith("in at ")
+
+
+def test_a_lease_of_another_host_is_taken_over_after_silence_and_not_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "LEASE_S", 3.0)
+    monkeypatch.setattr(locks, "_HEARTBEAT_S", 1.0)
+    lease = tmp_path / "lease"
+    told = {"pid": 1, "host": "elsewhere", "mode": "lease", "token": "ab" * 16, "duration": 3.0}
+    written = "\n".join(["filelock/2", *(f"{key}={value}" for key, value in told.items())])
+    lease.write_text(written + "\n")
+    begin_s = time.monotonic()
+    with locks.leased(lease, "another host"):
+        assert time.monotonic() - begin_s >= 3.0
+
+
+def test_a_lease_that_was_never_signed_is_removed_after_a_while(tmp_path: Path) -> None:
+    lease = tmp_path / "lease"
+    lease.touch()  # its maker lost power between making it and writing into it
+    old_s = time.time() - 3 * locks.LEASE_S
+    os.utime(lease, (old_s, old_s))
+    with locks.leased(lease, "a test"):
+        pass
+
+
 def test_a_lock_is_let_go_when_its_block_raises(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
     with pytest.raises(ZeroDivisionError), exclusive(lock, "a test"):
@@ -228,11 +337,11 @@ def test_a_lock_is_let_go_when_its_block_raises(tmp_path: Path) -> None:
 def test_every_user_of_the_host_may_take_the_same_lock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(isolation, "SHARED_FOLDERS", ())
-    monkeypatch.setattr(isolation.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(locks, "SHARED_FOLDERS", ())
+    monkeypatch.setattr(locks.tempfile, "tempdir", str(tmp_path))
     former = os.umask(0o077)
     try:
-        with isolation.host_lock():
+        with locks.host_lock():
             (file,) = tmp_path.iterdir()
             assert stat.S_IMODE(file.stat().st_mode) == 0o666
     finally:

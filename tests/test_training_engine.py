@@ -195,16 +195,16 @@ def order_of(folder: Path) -> Order:
 
 def killed_maker(folder: str) -> None:
     """Make an artefact in this process, and die after the checkpoint at step 6."""
-    from bench import production
+    from bench.spending import Spending
 
-    plain = production._Watch.stepped
+    plain = Spending.stepped
 
     def stepped(self: Any, step: int, steps: int, items: int) -> None:
         plain(self, step, steps, items)
         if step == 8:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    production._Watch.stepped = stepped  # type: ignore[method-assign]
+    Spending.stepped = stepped  # type: ignore[method-assign]
     produce(order_of(Path(folder)))
 
 

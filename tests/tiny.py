@@ -40,6 +40,7 @@ RECIPE = Training(
     precision="fp32",
     regularised=False,
     workers=0,
+    processes=1,
     max_steps=None,
     validation=0.0,
     evaluate_every=None,

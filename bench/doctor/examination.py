@@ -13,7 +13,7 @@ from bench.doctor import checks, sensors
 from bench.doctor.pace import AA, Pace
 from bench.doctor.surroundings import Lookout, advice
 from bench.doctor.work import products
-from bench.isolation import host_lock
+from bench.locks import host_lock
 from bench.measurement.protocol import Protocol
 from bench.meters import Meter, Meters
 from bench.meters.codecarbon import CodeCarbon

@@ -135,8 +135,8 @@ class Gauge:
         )
 
 
-def total(spans: Sequence[Span]) -> Phase:
-    """Return several spans of one kind of work as one phase.
+def total(spans: Sequence[Span | Phase]) -> Phase:
+    """Return several spans of one kind of work, or phases, as one phase.
 
     Joules of the same meter and component are added; one that is missing anywhere is missing in
     the sum, with its reason.

@@ -17,6 +17,7 @@ from typing import cast
 from torch import Tensor, nn
 from transformers import PrinterCallback
 
+from bench import interruption
 from bench.techniques import Loss
 from bench.training import memory, resuming
 from bench.training.activations import forget_activations, remember_activations
@@ -38,7 +39,8 @@ class Course:
         seed: Of data order, augmentation, and of what is kept for validation.
         examples: Adds to the training split what the objective wants beside it.
         after_step: Called after each optimiser step with the fraction of steps that is done.
-        place: Folder of its checkpoints, from which it goes on; ``None`` keeps none.
+        place: Folder of its checkpoints, from which it goes on: those of ``training.save_every``,
+            and the one that is written when the process is asked to leave; ``None`` keeps none.
         run: Folder for TensorBoard, whose name is that of the run for all trackers.
     """
 
@@ -72,6 +74,7 @@ def train(model: nn.Module, course: Course, watch: Watch) -> int:
 
     Raises:
         TrainingError: The loss is no number any more, or one example is too much for the memory.
+        Interrupted: This process was asked to leave, and has written a checkpoint.
     """
     adapter = _Adapter(model, course.objective)
     if course.training.checkpointing:
@@ -80,10 +83,11 @@ def train(model: nn.Module, course: Course, watch: Watch) -> int:
         place = course.place or Path(
             stack.enter_context(tempfile.TemporaryDirectory(prefix="joulebench-trainer-"))
         )
-        _through(adapter, course, place, watch)
+        with interruption.later():
+            _through(adapter, course, place, watch)
     if course.training.checkpointing:
         remember_activations(model)
-    return adapter.items
+    return adapter.items * course.training.processes
 
 
 def _through(adapter: _Adapter, course: Course, place: Path, watch: Watch) -> None:
@@ -104,11 +108,12 @@ def _through(adapter: _Adapter, course: Course, place: Path, watch: Watch) -> No
         shortage = _attempt(built, checkpoint)
         if shortage is None:
             return
-        smaller = memory.halved(training)
+        smaller = memory.halved(training) if training.processes == 1 else None
         if smaller is None:
             raise TrainingError(
                 f"too little memory at step {built.state.global_step} with training.batch_size="
-                f"{training.batch_size}, which cannot be halved: {shortage}. "
+                f"{training.batch_size}, which cannot be halved"
+                f"{'' if training.processes == 1 else ' by one of several processes'}: {shortage}. "
                 f"training.checkpointing=true, a smaller model or shorter inputs take less"
             )
         checkpoint = _set_aside(built, place)

@@ -151,6 +151,7 @@ def _arguments(
         seed=seed,
         data_seed=seed,
         dataloader_num_workers=training.workers,
+        ddp_backend="gloo" if training.processes > 1 and not torch.cuda.is_available() else None,
         dataloader_pin_memory=torch.cuda.is_available(),
         remove_unused_columns=False,
         logging_steps=0.05,  # twenty stretches of loss, however long the run

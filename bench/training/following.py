@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol
 
 from transformers import TrainerCallback
 
+from bench import interruption, whole
 from bench.training import memory
 from bench.training.overfitting import Overfitting
 from bench.training.recipe import Training
@@ -39,6 +41,14 @@ class Watch(Protocol):
 
     def saved(self, step: int) -> None:
         """Note that a checkpoint was written from which the training could go on."""
+
+
+class Unheard:
+    """Whoever takes part in a training that another process tells of."""
+
+    def _nothing(self, *_: Any) -> None: ...
+
+    stepped = logged = validated = noted = saved = _nothing
 
 
 class Listener(TrainerCallback):
@@ -100,8 +110,9 @@ class Listener(TrainerCallback):
         """
         step, training = state.global_step, self.training
         self.after_step(step / state.max_steps)
-        self.watch.stepped(step, state.max_steps, kwargs["model"].items)
-        if training.save_every and (step % training.save_every == 0 or step == state.max_steps):
+        self.watch.stepped(step, state.max_steps, kwargs["model"].items * training.processes)
+        due = training.save_every and (step % training.save_every == 0 or step == state.max_steps)
+        if due or interruption.asked():
             control.should_save = True
         if control.should_evaluate:
             control.should_log = True  # a look is held against the loss of now
@@ -129,8 +140,18 @@ class Listener(TrainerCallback):
             control.should_training_stop = True
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Pass a checkpoint on."""
+        """Pass a checkpoint on, once it is on the disk, and leave if that was asked for.
+
+        Raises:
+            Interrupted: It was; the checkpoint is what the same command goes on from.
+        """
+        if not state.is_world_process_zero:
+            return
+        checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        for path in (*checkpoint.rglob("*"), checkpoint, checkpoint.parent):
+            whole.flush(path)
         self.watch.saved(state.global_step)
+        interruption.check()
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Say why it ended early, if it did by itself."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -74,6 +75,8 @@ class Training:
         regularised: Against overfitting: decays weights by ``DECAY`` at least, at a quarter of the
             learning rate, whatever the workload asks for.
         workers: Processes that fetch batches; 0 fetches in the training process.
+        processes: Devices of this host that train together, a process for each; a step then takes
+            ``processes * batch_size * accumulation`` examples.
         max_steps: Stop after so many optimiser steps; ``None`` trains the epochs out.
         validation: Fraction of the training split, in [0, 1), drawn by the seed, that is looked at
             now and then and not trained on. Looking is charged to training.
@@ -109,6 +112,7 @@ class Training:
     precision: Literal["fp32", "bf16", "fp16"]
     regularised: bool
     workers: int
+    processes: int
     max_steps: int | None
     validation: float
     evaluate_every: float | None
@@ -126,6 +130,7 @@ class Training:
         """Refuse impossible knobs."""
         self._require_known()
         self._require_ranges()
+        self._require_devices()
         self._require_validation()
         if self.precision == "fp16" and not torch.cuda.is_available():
             raise ValueError("training.precision=fp16 needs a CUDA device; bf16 runs everywhere")
@@ -158,7 +163,7 @@ class Training:
             )
 
     def _require_ranges(self) -> None:
-        for key in ("batch_size", "accumulation", "learning_rate", "keep_saved"):
+        for key in ("batch_size", "accumulation", "learning_rate", "processes", "keep_saved"):
             if (value := getattr(self, key)) <= 0:
                 raise ValueError(f"training.{key} is {value}: it must be above 0")
         for key in ("label_smoothing", "momentum", "validation"):
@@ -187,6 +192,16 @@ class Training:
                     f"training.schedule_options.{key} is {value}: above 0"
                     f"{', below 1' if key in ('final', 'factor') else ''}"
                 )
+
+    def _require_devices(self) -> None:
+        kind, devices = "CPU cores", os.cpu_count() or 1
+        if torch.cuda.is_available():
+            kind, devices = "visible GPUs", torch.cuda.device_count()
+        if self.processes > devices:
+            raise ValueError(
+                f"training.processes is {self.processes}: one for each device, and this host has "
+                f"{devices} {kind}"
+            )
 
     def _require_validation(self) -> None:
         if self.target is not None and self.target > 1:

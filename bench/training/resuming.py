@@ -16,6 +16,7 @@ from pathlib import Path
 
 from bench import codec
 from bench.readings import Logged, Phase
+from bench.whole import write_beside
 
 _LAST_FILE = "trainer_state.json"
 
@@ -60,6 +61,4 @@ def next_file(place: Path) -> Path:
 def note(spent: Spent, file: Path) -> None:
     """Write what is spent so far, whole or not at all."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    half = file.with_name(f"{file.name}.making")
-    half.write_text(codec.encode(spent))
-    half.replace(file)
+    write_beside(codec.encode(spent), file)
