@@ -6,7 +6,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: help bench test test-slow check report paper validate doctor overhead lock impact-tracker clean
+.PHONY: help bench test test-slow test-slurm check report paper validate doctor overhead lock impact-tracker clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -23,6 +23,9 @@ test: $(READY) ## format, lint, types and the fast tests: what CI runs
 
 test-slow: $(READY) ## the tests that train and measure for minutes
 	@$(RUN) -m pytest -m slow
+
+test-slurm: $(READY) ## the tests that start a Slurm of this host: as root, with Debian's slurm-wlm and munge
+	@$(RUN) -m pytest -m slurm
 
 report: $(READY) ## rebuild the tables from the records
 	@$(RUN) -m bench.report

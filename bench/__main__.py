@@ -5,10 +5,8 @@ Nothing heavy is imported before it is needed, so that ``--help`` answers at onc
 
 from __future__ import annotations
 
-import difflib
 import logging
 import os
-import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -16,117 +14,117 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hydra
-from hydra.errors import HydraException, InstantiationException, MissingConfigException
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, InstantiationException
+from hydra.types import RunMode
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from bench.folders import conf_folder
+from bench.mistakes import explained
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from bench.pair import Pair
+    from bench.configured import Point
+    from bench.sweeping.conduct import Begun
+    from bench.sweeping.outcomes import Ledger
 
 log = logging.getLogger("bench")
 
 
-def _host_name() -> str:
-    from bench.machine import host_name
-
-    return host_name()
-
-
-OmegaConf.register_new_resolver("host_name", _host_name, use_cache=True, replace=True)
 _seen: list[tuple[Path, Path]] = []
 """Record's folder and paper's folder of each pair seen through, for the table at the end."""
 
 
 @hydra.main(version_base=None, config_path=str(conf_folder()), config_name="config")
 def job(cfg: DictConfig) -> None:
-    """Measure one pair, unless it is measured already."""
-    from bench import store
+    """See one pair through, unless it is measured already, and note how that went."""
+    from bench import digests, interruption
+    from bench.configured import point_of
+    from bench.sweeping import outcomes
+
+    _hush()
+    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    point = point_of(config, digests.folder_digest(config["data"]["root"]))
+    interruption.watch()
+    with outcomes.noted(_folder(), point.name, point.place) as ledger, interruption.at_once():
+        _see_through(config, point, ledger)
+    _seen.append((point.place, Path(config["paper"]["root"])))
+
+
+def _hush() -> None:
     from bench.progress import quiet
 
     if quiet():
         for handler in logging.getLogger().handlers:
             if not isinstance(handler, logging.FileHandler):
                 handler.setLevel(logging.WARNING)
-    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-    place, data_digest = _place(config)
-    name = f"{config['workload']['name']}, {config['technique']['name']}, seed {config['seed']}"
-    root = Path(config["store"]["root"])
-    store.check_writable(root, int(float(config["store"]["min_free_bytes"])))
-    if store.find(place) is not None and not config["force"]:
-        log.info("%s: measured already (%s); force=true measures again", name, place)
-    else:
-        log.info("%s: measuring into %s", name, place)
-        _measure(cfg, config, place, data_digest)
-    _seen.append((place, Path(config["paper"]["root"])))
 
 
-def _place(config: dict[str, Any]) -> tuple[Path, str | None]:
-    """Return the record's folder, named by all that is asked for and by the data that is there."""
-    from bench import digests, store
-
-    data_digest = digests.folder_digest(config["data"]["root"])
-    place = store.place(
-        Path(config["store"]["root"]),
-        config["store"]["host"],
-        config["workload"]["name"],
-        config["technique"]["name"],
-        config["seed"],
-        digests.pair_digest(config, data_digest),
-    )
-    return place, data_digest
+def _folder() -> Path | None:
+    """Return this point's folder in that of its sweep; ``None`` outside of a sweep."""
+    running = HydraConfig.get()
+    return Path(running.runtime.output_dir) if running.mode is RunMode.MULTIRUN else None
 
 
-def _measure(cfg: DictConfig, config: dict[str, Any], place: Path, data_digest: str | None) -> None:
+def _see_through(config: dict[str, Any], point: Point, ledger: Ledger) -> None:
+    """Do what is left to do of a pair, unless somebody else does it just now."""
     from bench import store
+    from bench.locks import exclusive
+
+    store.check_writable(
+        Path(config["store"]["root"]), int(float(config["store"]["min_free_bytes"]))
+    )
+    claim = store.claim(point.place)
+    claim.parent.mkdir(exist_ok=True)
+    with exclusive(claim, "whoever is measuring the same pair"):
+        if store.find(point.place) is not None and not config["force"]:
+            ledger.status = "skipped"
+            log.info(
+                "%s: measured already (%s); force=true measures again", point.name, point.place
+            )
+            return
+        preparing = config["stage"] == "prepare"
+        doing = "preparing it" if preparing else f"measuring into {point.place}"
+        log.info("%s: %s", point.name, doing)
+        _run(config, point, ledger)
+
+
+def _run(config: dict[str, Any], point: Point, ledger: Ledger) -> None:
+    from bench import faults, store
+    from bench.interruption import Interrupted
     from bench.isolation import ChildError
 
     try:
-        from bench import pair
+        from bench import pair, recording
+        from bench.configured import pair_of
 
-        pair.run(_pair(cfg, config, place, data_digest))
+        ran = pair.run(pair_of(config, point))
+        ledger.status = "prepared" if ran.record is None else "measured"
+        ledger.spent = recording.spent(ran.record, ran.made)
+        ledger.baseline = ran.baseline.name
+        ledger.baseline_train_s = recording.trained_s(ran.baseline)
+        ledger.verdict = None if ran.record is None else recording.in_a_word(ran.record)
+    except (Interrupted, KeyboardInterrupt, SystemExit):
+        raise  # nothing has failed
     except BaseException as err:
         details = err.details if isinstance(err, ChildError) else traceback.format_exc()
-        store.write_failure(place, err, details, config)
         log.debug("%s", details)
+        advice = faults.advice(err)
+        told = err if advice is None else faults.FaultError(f"{err}; {advice}")
+        try:
+            store.write_failure(point.place, told, details, config)
+        except OSError as full:
+            log.warning("the failure could not be written down, either: %s", full)
+        if told is not err:
+            raise told from err
         raise
 
 
-def _pair(cfg: DictConfig, config: dict[str, Any], place: Path, data_digest: str | None) -> Pair:
-    """Build the pair's parts; each refuses what is outside its range."""
-    from hydra.utils import instantiate
-
-    from bench.meters import Meters
-    from bench.pair import Pair
-
-    def build(key: str) -> Any:
-        return instantiate(cfg[key], _convert_="all")
-
-    meters = {name: part for name, part in build("meter").items() if name != "required"}
-    return Pair(
-        workload=build("workload"),
-        technique=build("technique"),
-        training=build("training"),
-        runtime=build("runtime"),
-        protocol=build("protocol"),
-        meters=Meters(tuple(meters.values()), config["meter"]["required"]),
-        seed=config["seed"],
-        session_number=config["session"],
-        place=place,
-        artefacts=Path(config["store"]["artefacts"]),
-        config=config,
-        data_digest=data_digest,
-        host=config["store"]["host"],
-        replace=config["force"],
-    )
-
-
-def _print_table() -> None:
-    """Print the table of this run's workloads; rebuild the tables of all that was measured."""
-    if not _seen:
+def _print_table(seen: Sequence[tuple[Path, Path]]) -> None:
+    """Print the table of these records' workloads; rebuild the tables of all that was measured."""
+    if not seen:
         return
     from rich.console import Console
 
@@ -135,7 +133,7 @@ def _print_table() -> None:
     from bench.reporting.pairs import TableError
     from bench.store import StoreError
 
-    place, paper = _seen[-1]
+    place, paper = seen[-1]
     root = place.parents[3]
     records = report.read(root)
     if records.pairs.empty:
@@ -144,7 +142,7 @@ def _print_table() -> None:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     try:
         if not quiet():
-            console.print(report.overview_of(records, [place for place, _ in _seen]))
+            console.print(report.overview_of(records, [place for place, _ in seen]))
             console.print(f"Records: {root}", soft_wrap=True)
         if not records.enter:
             return
@@ -155,61 +153,6 @@ def _print_table() -> None:
     if not quiet():
         files = ", ".join(report.summed_up(built.files))
         console.print(f"Tables:  {files}", soft_wrap=True)
-
-
-def _explain(err: Exception) -> str:
-    """Return what is wrong with the command line, and the nearest thing that would be right."""
-    if isinstance(err, InstantiationException):
-        cause: BaseException = err
-        while cause.__cause__ is not None:
-            cause = cause.__cause__
-        return str(cause)
-    text = str(err).strip()
-    if isinstance(err, MissingConfigException) and err.missing_cfg_file and err.options:
-        group, _, choice = err.missing_cfg_file.rpartition("/")
-        near = _nearest(choice, err.options)
-        return f"{group}={choice}: there is no such {group}. {near} All: {', '.join(err.options)}"
-    if unknown := re.search(r"Could not override '([^']+)'", text):
-        return f"{unknown[1]}: there is no such key. {_swept(unknown[1])}" + _nearest(
-            unknown[1], _keys()
-        )
-    return text
-
-
-def _swept(key: str) -> str:
-    """Say how to give a key that only a sweep's choices have: Hydra asks the default first."""
-    group = key.partition(".")[0]
-    words = [word for word in sys.argv[1:] if word.startswith((f"{group}=", f"{key}="))]
-    if not any("," in word for word in words if word.startswith(f"{group}=")):
-        return ""
-    value = next(word.partition("=")[2] for word in words if word.startswith(f"{key}="))
-    return f"{group} is swept: {key}='choice({value})' sets it, where every choice has it. "
-
-
-def _nearest(word: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(word, known, n=3, cutoff=0.5)
-    return f"Did you mean {' or '.join(near)}?" if near else "Nothing is named alike."
-
-
-def _keys() -> list[str]:
-    """Return every key of the configuration with the groups chosen on the command line."""
-    from hydra import compose, initialize_config_dir
-
-    groups = {path.name for path in conf_folder().iterdir() if path.is_dir()}
-    chosen = [
-        word
-        for word in sys.argv[1:]
-        if "=" in word and word.partition("=")[0] in groups and "," not in word
-    ]
-    with initialize_config_dir(str(conf_folder()), version_base=None):
-        config = OmegaConf.to_container(compose("config", chosen), resolve=False)
-
-    def walk(node: Any, path: str) -> list[str]:
-        if not isinstance(node, dict):
-            return [path]
-        return [key for name in node for key in walk(node[name], f"{path}.{name}".lstrip("."))]
-
-    return walk(config, "")
 
 
 def main() -> int:
@@ -224,19 +167,69 @@ def main() -> int:
         os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     # Left to itself Hydra prints half a traceback; its exceptions say more.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    status, wrong = _conducted()
+    if wrong:
+        print(f"joulebench: {wrong}", file=sys.stderr)
+    return status
+
+
+def _conducted() -> tuple[int, str]:
+    """Run the job or the sweep; return its exit status and what is wrong, if anything is."""
+    from bench.interruption import REQUEUE, Interrupted
+
     status, wrong = 0, ""
     try:
         job()
     except InstantiationException as err:
-        status, wrong = 1, _explain(err)
+        status, wrong = 1, explained(err)
     except (HydraException, OmegaConfBaseException) as err:
-        status, wrong = 2, _explain(err)
+        status, wrong = 2, explained(err)
+    except Interrupted as err:
+        status, wrong = REQUEUE, str(err)
     except (ValueError, RuntimeError, OSError) as err:
         status, wrong = 1, str(err)
-    _print_table()
-    if wrong:
-        print(f"joulebench: {wrong}", file=sys.stderr)
-    return status
+    except Exception as err:
+        if _sweep() is None:
+            raise  # a fault of ours: it needs its traceback
+        status, wrong = 1, f"{type(err).__name__}: {err}"
+    finally:
+        if (sweep := _sweep()) is not None:
+            status, wrong = _summed_up(sweep, status, wrong)
+    if status != REQUEUE and sweep is None:
+        _print_table(_seen)
+    return status, wrong
+
+
+def _sweep() -> Begun | None:
+    """Return the sweep that this process conducts; whoever conducts none has not imported it."""
+    conduct = sys.modules.get("bench.sweeping.conduct")
+    return None if conduct is None else conduct.begun()
+
+
+def _summed_up(sweep: Begun, status: int, wrong: str) -> tuple[int, str]:
+    """Print what has become of a sweep, and its table; return its exit status."""
+    from bench import store
+    from bench.interruption import REQUEUE
+    from bench.progress import quiet
+    from bench.sweeping import outcomes
+    from bench.sweeping.summary import exit_status, summary
+
+    try:
+        found = outcomes.read(sweep.folder)
+    except (OSError, ValueError) as err:
+        return status or 1, f"{wrong or 'the sweep has ended'}; what became of it is lost: {err}"
+    places = [(Path(o.place), Path(sweep.plan.paper)) for _, o in sorted(found.items())]
+    told = exit_status(sweep.plan, found)
+    if told != REQUEUE:
+        _print_table([(place, paper) for place, paper in places if (place / store.RECORD).exists()])
+    text = summary(sweep.plan, found)
+    if told:
+        print(text, file=sys.stderr)
+    elif not quiet():
+        print(text)
+    # What Hydra raises at the end is the first point's failure, and the summary names them all.
+    all_told = len(found) == len(sweep.plan.points)
+    return told or status, "" if all_told else wrong
 
 
 if __name__ == "__main__":

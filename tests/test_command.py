@@ -11,24 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-
-ROOT = Path(__file__).parents[1]
-QUICK = ("protocol=rehearsal", "training.max_steps=3", "training.batch_size=16")
-
-
-def arguments(folder: Path, *words: str) -> list[str]:
-    places = (f"store.root={folder}/results", f"paper.root={folder}/paper", "store.host=testhost")
-    return [sys.executable, "-m", "bench", *words, *places]
-
-
-def bench(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        arguments(folder, *words), capture_output=True, text=True, cwd=ROOT, timeout=300
-    )
-
-
-def records(folder: Path) -> list[Path]:
-    return sorted((folder / "results").glob("testhost/*/*/*/record.json"))
+from runs import QUICK, ROOT, arguments, bench, records
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +108,8 @@ def test_quiet_says_nothing_and_the_log_says_all(tmp_path: Path) -> None:
         ),
         (["data.root=nowhere", "workload=resnet18_cifar10"], ["data.root=nowhere", "not a folder"]),
         (["store.min_free_bytes=1e18"], ["store.root", "make room"]),
+        (["stage=train"], ["stage is 'train'", "prepare trains and optimises"]),
+        (["limits.measure_h=0"], ["limits.measure_h is 0", "null"]),
         (
             ["workload.architecture=resnet18", "workload.weights=missing.pth"],
             ["workload.weights=missing.pth", "no such file"],
@@ -173,6 +158,40 @@ def test_one_bad_job_does_not_stop_a_sweep(tmp_path: Path) -> None:
     words = ("-m", "technique=structured_pruning", "technique.round_to=4096,8", *QUICK)
     done = bench(tmp_path, *words)
     assert done.returncode == 1
+    assert len(records(tmp_path)) == 1
+    assert "sweep: 2 points: 1 measured, 1 failed" in done.stderr
+    assert "failed: resnet_digits, structured_pruning, seed 0: " in done.stderr
+    assert "sweep: 2 of 2 points done, 1 failed" in done.stdout
+    again = bench(tmp_path, *words)
+    assert again.returncode == 1
+    assert "sweep: 2 points, looked at in" in again.stdout
+    assert "1 measured already, 1 to do, about" in again.stdout
+    assert "sweep: 2 points: 1 measured already, 1 failed" in again.stderr
+
+
+def test_a_sweep_with_a_point_that_cannot_work_is_refused_before_anything_starts(
+    tmp_path: Path,
+) -> None:
+    words = ("-m", "technique=structured_pruning", "technique.ratio=0.5,50", *QUICK)
+    done = bench(tmp_path, *words)
+    assert done.returncode == 2
+    assert "1 of 2 points cannot work, and none was started" in done.stderr
+    assert "technique.ratio must be in (0, 1), got 50" in done.stderr
+    assert "measuring into" not in done.stdout
+    assert not (tmp_path / "results" / ".artefacts").exists()
+
+
+def test_a_pair_is_prepared_first_and_measured_later_without_training(tmp_path: Path) -> None:
+    words = ("technique=bf16", *QUICK)
+    refused = bench(tmp_path, *words, "stage=measure")
+    assert refused.returncode == 1
+    assert "stage=measure trains nothing, and the baseline of resnet_digits" in refused.stderr
+    prepared = bench(tmp_path, *words, "stage=prepare")
+    assert prepared.returncode == 0, prepared.stderr
+    assert not records(tmp_path)
+    measured = bench(tmp_path, *words, "stage=measure")
+    assert measured.returncode == 0, measured.stderr
+    assert "making it" not in measured.stdout
     assert len(records(tmp_path)) == 1
 
 

@@ -781,6 +781,14 @@ def test_a_planted_fault_is_found_although_its_digests_were_renewed(
     assert {f.path for f in found} == {folder.relative_to(results).as_posix()}
 
 
+def test_a_variant_that_another_machine_made_has_no_break_even(results: Path) -> None:
+    with edited(pruned(results)) as edit:
+        edit.record["variant"]["made_on"] = "elsewhere"
+        edit.record["break_even"] = None
+        edit.record["break_even_reason"] = "made on elsewhere and measured on here: joules of two"
+    assert not {f for f in examination.examine(results).findings if f.check == "break-even"}
+
+
 # Faults of files and folders, for which a record need not be taken apart.
 
 
