@@ -54,7 +54,7 @@ overhead: $(READY) ## cost of the harness against bare loops, as ratios
 LOCK := $(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate
 lock: $(READY) ## renew the pinned requirements
-	$(LOCK) --extra measure --extra develop pyproject.toml requirements/build.in -o requirements/all.txt
+	$(LOCK) --extra measure --extra tune --extra develop pyproject.toml requirements/build.in -o requirements/all.txt
 	$(LOCK) pyproject.toml requirements/build.in -c requirements/all.txt -o requirements/report.txt
 
 IMPACT := .venv-impact-tracker

@@ -9,7 +9,7 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,16 +44,17 @@ def job(cfg: DictConfig) -> None:
     from bench.configured import point_of
     from bench.sweeping import outcomes
 
-    _hush()
+    hush()
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     point = point_of(config, digests.folder_digest(config["data"]["root"]))
     interruption.watch()
-    with outcomes.noted(_folder(), point.name, point.place) as ledger, interruption.at_once():
+    with outcomes.noted(own_folder(), point.name, point.place) as ledger, interruption.at_once():
         _see_through(config, point, ledger)
     _seen.append((point.place, Path(config["paper"]["root"])))
 
 
-def _hush() -> None:
+def hush() -> None:
+    """Print nothing but warnings, if ``-q`` was said; the log keeps everything."""
     from bench.progress import quiet
 
     if quiet():
@@ -62,7 +63,7 @@ def _hush() -> None:
                 handler.setLevel(logging.WARNING)
 
 
-def _folder() -> Path | None:
+def own_folder() -> Path | None:
     """Return this point's folder in that of its sweep; ``None`` outside of a sweep."""
     running = HydraConfig.get()
     return Path(running.runtime.output_dir) if running.mode is RunMode.MULTIRUN else None
@@ -155,8 +156,13 @@ def _print_table(seen: Sequence[tuple[Path, Path]]) -> None:
         console.print(f"Tables:  {files}", soft_wrap=True)
 
 
-def main() -> int:
-    """Run the command line and return its exit status, saying in words what is wrong."""
+def main(run: Callable[[], None] = job, config: str = "config") -> int:
+    """Run a command line and return its exit status, saying in words what is wrong.
+
+    Args:
+        run: Hydra's entry point.
+        config: Name of the configuration that it composes.
+    """
     if quiet := {"-q", "--quiet"} & set(sys.argv[1:]):
         from bench.progress import QUIET
 
@@ -167,23 +173,23 @@ def main() -> int:
         os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     # Left to itself Hydra prints half a traceback; its exceptions say more.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-    status, wrong = _conducted()
+    status, wrong = _conducted(run, config)
     if wrong:
         print(f"joulebench: {wrong}", file=sys.stderr)
     return status
 
 
-def _conducted() -> tuple[int, str]:
+def _conducted(run: Callable[[], None], config: str) -> tuple[int, str]:
     """Run the job or the sweep; return its exit status and what is wrong, if anything is."""
     from bench.interruption import REQUEUE, Interrupted
 
     status, wrong = 0, ""
     try:
-        job()
+        run()
     except InstantiationException as err:
-        status, wrong = 1, explained(err)
+        status, wrong = 1, explained(err, config)
     except (HydraException, OmegaConfBaseException) as err:
-        status, wrong = 2, explained(err)
+        status, wrong = 2, explained(err, config)
     except Interrupted as err:
         status, wrong = REQUEUE, str(err)
     except (ValueError, RuntimeError, OSError) as err:

@@ -40,6 +40,8 @@ def pair_digest(config: Mapping[str, Any], data: str | None) -> str:
     asked = {key: config[key] for key in _ASKED_FOR}
     # Where the data lies says nothing about what it is; its digest does.
     asked["workload"] = {k: v for k, v in config["workload"].items() if k != "data_root"}
+    if config.get("search") is not None:  # the same models, but another account of their cost
+        asked["search"] = Path(config["search"]).name
     return digest(asked | {"data": data})
 
 

@@ -20,6 +20,7 @@ from bench.progress import Bar
 from bench.readings import Phase
 from bench.runtime import Runtime
 from bench.techniques import Technique
+from bench.training.splitting import split
 from bench.whole import write_beside
 from bench.workloads import Batch, Examples, Workload
 
@@ -61,6 +62,8 @@ class Look:
         folder: The artefact.
         meters: Read around each phase.
         max_examples: Test examples to look at; ``None`` for all.
+        held_out: Fraction of the training split that was kept from training, to be looked at
+            instead of the test split; 0 looks at the test split.
     """
 
     workload: Workload
@@ -70,6 +73,16 @@ class Look:
     folder: Path
     meters: Meters
     max_examples: int | None
+    held_out: float = 0.0
+
+    def examples(self) -> Examples:
+        """Return the examples to look at."""
+        if not self.held_out:
+            return self.workload.test_examples()
+        _, kept = split(self.workload, lambda examples: examples, self.held_out, self.seed)
+        if kept is None:
+            raise ValueError(f"training.validation={self.held_out} keeps no example: take more")
+        return kept
 
     @property
     def file(self) -> Path:
@@ -79,7 +92,7 @@ class Look:
             "runtime": dataclasses.asdict(self.runtime),
             "batch_size": self.workload.batch_size,
             "max_examples": self.max_examples,
-        }
+        } | ({"held_out": self.held_out} if self.held_out else {})
         name = digests.digest(shaping)[:12]
         return self.folder / f"evaluation-{name}.json"
 
@@ -123,7 +136,7 @@ def read(look: Look) -> Evaluation | None:
 
 def _predict(look: Look, model: nn.Module, served: nn.Module) -> tuple[np.ndarray, np.ndarray]:
     labels, predictions = [], []
-    examples = look.workload.test_examples()
+    examples = look.examples()
     total = min(len(examples), look.max_examples or len(examples))
     with Bar(f"{look.workload.name}: evaluating") as bar:
         for batch, count in _batches(examples, total, look.workload.batch_size):

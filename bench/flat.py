@@ -50,7 +50,7 @@ _COST = {
 }
 _COSTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "train": ("baseline", ("train",)),
-    "optimise": ("variant", ("optimise", "convert")),
+    "optimise": ("variant", ("search", "optimise", "convert")),
     "compile_baseline": ("baseline", ("compile",)),
     "compile_variant": ("variant", ("compile",)),
 }
@@ -248,7 +248,8 @@ def _costs(record: Record) -> dict[str, float | None]:
             continue
         columns[f"{cost}_wall_s"] = sum(phase.wall_s for phase in phases)
         columns[f"{cost}_cpu_s"] = sum(phase.cpu_s for phase in phases)
-        columns[f"{cost}_items"] = sum(phase.items for phase in phases)
+        searched = "search" in names and "search" in all_phases  # most of it was no training
+        columns[f"{cost}_items"] = None if searched else sum(phase.items for phase in phases)
         for grade in GRADES:
             columns[f"{cost}_energy_{grade.lower()}_j"] = joules(phases, grade, record)
     return columns

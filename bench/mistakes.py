@@ -23,8 +23,13 @@ _EXTRAS = {
 """Which extra of this package brings which of Hydra's launchers."""
 
 
-def explained(err: Exception) -> str:
-    """Return what is wrong with the command line, and the nearest thing that would be right."""
+def explained(err: Exception, config: str = "config") -> str:
+    """Return what is wrong with the command line, and the nearest thing that would be right.
+
+    Args:
+        err: What was raised.
+        config: Name of the configuration that was composed.
+    """
     if isinstance(err, InstantiationException):
         return str(root_cause(err))
     text = str(err).strip()
@@ -36,7 +41,7 @@ def explained(err: Exception) -> str:
         return f"{group}={choice}: there is no such {group}. {near} All: {', '.join(err.options)}"
     if unknown := re.search(r"Could not override '([^']+)'", text):
         return f"{unknown[1]}: there is no such key. {_swept(unknown[1])}" + _nearest(
-            unknown[1], _keys()
+            unknown[1], _keys(config)
         )
     return text
 
@@ -56,22 +61,23 @@ def _nearest(word: str, known: Sequence[str]) -> str:
     return f"Did you mean {' or '.join(near)}?" if near else "Nothing is named alike."
 
 
-def _keys() -> list[str]:
+def _keys(config: str) -> list[str]:
     """Return every key of the configuration with the groups chosen on the command line."""
     from hydra import compose, initialize_config_dir
 
-    groups = {path.name for path in conf_folder().iterdir() if path.is_dir()}
+    others = {"hydra", "table", *(() if config == "tune" else ("tuner",))}
+    groups = {path.name for path in conf_folder().iterdir() if path.is_dir()} - others
     chosen = [
         word
         for word in sys.argv[1:]
         if "=" in word and word.partition("=")[0] in groups and "," not in word
     ]
     with initialize_config_dir(str(conf_folder()), version_base=None):
-        config = OmegaConf.to_container(compose("config", chosen), resolve=False)
+        composed = OmegaConf.to_container(compose(config, chosen), resolve=False)
 
     def walk(node: Any, path: str) -> list[str]:
         if not isinstance(node, dict):
             return [path]
         return [key for name in node for key in walk(node[name], f"{path}.{name}".lstrip("."))]
 
-    return walk(config, "")
+    return walk(composed, "")

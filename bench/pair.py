@@ -14,21 +14,20 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
-from bench import artefacts, digests, evaluation, making, proof, recording, store
+from bench import artefacts, digests, evaluation, making, proof, recording, search, store
 from bench.asked import Pair, require
 from bench.comparison import Bout, Measured, compare
 from bench.evaluation import Evaluation, Look
 from bench.isolation import in_fresh_process
 from bench.locks import exclusive, host_lock
-from bench.measurement.frames import trace_frame, training_frame, windows_frame
+from bench.measurement import frames
 from bench.production import Order
 from bench.records import Record
+from bench.search import Search
 from bench.techniques import Technique
 from bench.training import resuming
 
@@ -56,40 +55,40 @@ class Ran:
     baseline: Path
 
 
-def run(pair: Pair) -> Ran:
+def run(pair: Pair, consider: Callable[[Path, Path], None] | None = None) -> Ran:
     """Measure the pair, store its record, and return it; or only prepare it.
 
+    Args:
+        pair: What is measured.
+        consider: Shown both arms' folders once they are made; what it raises ends the pair there.
+
     Raises:
+        SearchError: The search that is to be charged cannot be read, or was not for this pair.
         TechniqueError: The technique cannot be done or served as configured; nothing was trained.
         UnpreparedError: ``stage=measure``, and an artefact is missing.
         ProofError: The variant is not what its technique promises; it was not measured.
         Interrupted: This process was asked to leave; the same run goes on from there.
     """
     require(pair.workload, pair.technique, pair.training, pair.runtime, pair.config["training"])
+    searched = _searched(pair)
     made: list[Path] = []
     baseline = _make(pair, (), None, made)
     variant = _make(pair, pair.technique.stages, baseline, made)
     if pair.stage == "prepare":
         return Ran(None, tuple(made), baseline)
-    seen = (_evaluate(pair, (), baseline), _evaluate(pair, pair.technique.stages, variant))
+    if consider is not None:
+        consider(baseline, variant)
+    seen = (evaluated(pair, (), baseline), evaluated(pair, pair.technique.stages, variant))
     cards = (artefacts.read_card(baseline), artefacts.read_card(variant))
     proof.require(pair.technique, cards, seen[1])
     earlier = [spent.phase for spent in resuming.spent_before(store.broken_off(pair.place))]
     measured = _measure(pair, baseline, variant)
-    record = recording.record(pair, cards, seen, measured, earlier)
-    predictions = pd.DataFrame(
-        {
-            "example": range(len(seen[0].labels)),
-            "label": seen[0].labels,
-            "baseline": seen[0].predictions,
-            "variant": seen[1].predictions,
-        }
-    )
+    record = recording.record(pair, cards, seen, measured, earlier, searched)
     tables = {
-        "windows": windows_frame(measured.outcome.windows),
-        "predictions": predictions,
-        "trace": trace_frame(measured.spans),
-        "training": training_frame(
+        "windows": frames.windows_frame(measured.outcome.windows),
+        "predictions": frames.predictions_frame(seen[0].labels, *(one.predictions for one in seen)),
+        "trace": frames.trace_frame(measured.spans),
+        "training": frames.training_frame(
             {"baseline": cards[0].history}
             | ({"variant": cards[1].history} if variant != baseline else {})
         ),
@@ -97,6 +96,16 @@ def run(pair: Pair) -> Ran:
     store.write(pair.place, record, tables, replace=pair.replace)
     shutil.rmtree(store.broken_off(pair.place), ignore_errors=True)  # the record holds it now
     return Ran(record, tuple(made), baseline)
+
+
+def _searched(pair: Pair) -> Search | None:
+    """Return the search that found the variant's knobs, if one is to be charged."""
+    folder = pair.config["search"]
+    if folder is None:
+        return None
+    found = search.read(Path(folder))
+    search.require(found, pair.workload.name, pair.technique.name)
+    return found
 
 
 def _make(pair: Pair, stages: Sequence[Technique], source: Path | None, made: list[Path]) -> Path:
@@ -133,8 +142,10 @@ def _make(pair: Pair, stages: Sequence[Technique], source: Path | None, made: li
     return order.folder
 
 
-def _evaluate(pair: Pair, stages: Sequence[Technique], folder: Path) -> Evaluation:
-    """Return what an arm does to the test split, evaluated once per artefact and runtime."""
+def evaluated(
+    pair: Pair, stages: Sequence[Technique], folder: Path, held_out: float = 0.0
+) -> Evaluation:
+    """Return what an arm does to the test split, or to what training left out, evaluated once."""
     look = Look(
         pair.workload,
         stages,
@@ -143,6 +154,7 @@ def _evaluate(pair: Pair, stages: Sequence[Technique], folder: Path) -> Evaluati
         folder,
         pair.meters,
         pair.protocol.max_examples,
+        held_out,
     )
     with exclusive(look.file.with_suffix(".lock"), "whoever is evaluating the same model"):
         if (kept := evaluation.read(look)) is not None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import conclusions, doctor, machine, store
+from bench import conclusions, doctor, machine, search, store
 from bench.artefacts import Card, read_card
 from bench.asked import Pair
 from bench.comparison import Measured
@@ -19,6 +19,10 @@ from bench.measurement.session import ArmName, Outcome
 from bench.measurement.version import VERSION
 from bench.readings import MEASURED_GRADES, Phase, uncounted
 from bench.records import Arm, Record, Session
+from bench.search import Search
+
+CHARGED = ("search", "optimise", "convert")
+"""Phases of a variant that its technique is charged."""
 
 
 def record(
@@ -27,6 +31,7 @@ def record(
     seen: tuple[Evaluation, Evaluation],
     measured: Measured,
     earlier: Sequence[Phase],
+    searched: Search | None,
 ) -> Record:
     """Return the record of a pair.
 
@@ -36,12 +41,13 @@ def record(
         seen: Both, evaluated.
         measured: Both, measured.
         earlier: What sessions of this pair that were broken off had spent.
+        searched: The search that found the variant's knobs, if one is to be charged.
     """
     outcome = measured.outcome
     figures = available(measured.channels)
     found = conclusions.comparisons(outcome.windows, figures, outcome.discards)
     baseline = arm("baseline", cards[0], seen[0], outcome)
-    variant = arm("variant", cards[1], seen[1], outcome)
+    variant = arm("variant", cards[1], seen[1], outcome, searched)
     quality = conclusions.quality(
         pair.workload.metric,
         seen[0].labels,
@@ -56,13 +62,13 @@ def record(
         reload_exact=seen[1].reload_exact,
         exploited=conclusions.exploited(baseline, variant, wall),
     )
-    break_even, reason = _break_even(figures[0], outcome, variant)
+    break_even, reason = _break_even(figures[0], outcome, variant, searched)
     return Record(
         id="/".join(pair.place.parts[-3:]),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         workload=pair.workload.name,
         technique=pair.technique.name,
-        label=pair.technique.label,
+        label=pair.technique.label if searched is None else f"{pair.technique.label} (searched)",
         seed=pair.seed,
         session_number=pair.session_number,
         host=pair.host,
@@ -118,20 +124,28 @@ def in_a_word(found: Record) -> str:
 
 
 def _break_even(
-    figure: Figure, outcome: Outcome, variant: Arm
+    figure: Figure, outcome: Outcome, variant: Arm, searched: Search | None
 ) -> tuple[BreakEven | None, str | None]:
-    if elsewhere := _elsewhere(variant.made_on):
+    if elsewhere := _elsewhere(variant.made_on) or _searched_elsewhere(searched):
         return None, elsewhere
-    spent = [variant.phases[p] for p in ("optimise", "convert") if p in variant.phases]
+    spent = [variant.phases[p] for p in CHARGED if p in variant.phases]
     return conclusions.break_even(figure, outcome.windows, spent)
 
 
-def _elsewhere(made_on: str | None) -> str | None:
+def _elsewhere(made_on: str | None, done: str = "made") -> str | None:
     """Return why what making a model took cannot stand beside what serving it takes here."""
     here = machine.host_name()
     if made_on is None or made_on == here:
         return None
-    return f"made on {made_on} and measured on {here}: joules of two machines are not held together"
+    return (
+        f"{done} on {made_on} and measured on {here}: joules of two machines are not held together"
+    )
+
+
+def _searched_elsewhere(searched: Search | None) -> str | None:
+    """Return why what a search took cannot, either: a part of it was done by another machine."""
+    hosts = () if searched is None else searched.hosts
+    return next((why for host in hosts if (why := _elsewhere(host, "searched"))), None)
 
 
 def _noise_floor(pair: Pair) -> Comparison | None:
@@ -148,10 +162,17 @@ def _noise_floor(pair: Pair) -> Comparison | None:
     return None if newest is None else newest.comparison
 
 
-def arm(name: ArmName, card: Card, evaluated: Evaluation, outcome: Outcome) -> Arm:
+def arm(
+    name: ArmName,
+    card: Card,
+    evaluated: Evaluation,
+    outcome: Outcome,
+    searched: Search | None = None,
+) -> Arm:
     """Return an arm: its making from the card, its evaluation, its share of the windows.
 
-    Training is charged to the baseline alone, also where the variant is the baseline itself.
+    Training is charged to the baseline alone, also where the variant is the baseline itself. A
+    search for the variant's knobs is charged but for making this artefact, which stands beside it.
     """
     windows = [w for w in outcome.windows if w.kept and w.arm == name]
     infer = dataclasses.replace(
@@ -160,6 +181,10 @@ def arm(name: ArmName, card: Card, evaluated: Evaluation, outcome: Outcome) -> A
     made = {k: phase for k, phase in card.phases.items() if name == "baseline" or k != "train"}
     if elsewhere := _elsewhere(card.made_on):
         made = {k: uncounted(phase, elsewhere) for k, phase in made.items()}
+    if searched is not None:
+        phase = search.charged(searched.tried, (card.artefact.digest,))
+        elsewhere = _searched_elsewhere(searched)
+        made["search"] = uncounted(phase, elsewhere) if elsewhere else phase
     own = name == "baseline" or "train" not in card.phases
     return Arm(
         artefact=card.artefact,

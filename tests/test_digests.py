@@ -29,6 +29,17 @@ def test_the_digest_of_a_configuration_ignores_the_order_of_its_keys_and_nothing
     assert digests.digest({"a": {"c": [2], "b": 1}}).startswith("ac17f81feca9b77b")
 
 
+def test_a_pair_that_pays_for_a_search_has_another_name_and_one_without_keeps_its_own() -> None:
+    groups = ("workload", "technique", "training", "runtime", "protocol", "meter")
+    plain: dict[str, Any] = {name: {"name": "x"} for name in groups} | {"seed": 0, "session": 0}
+    named = digests.pair_digest(plain, None)
+    assert digests.pair_digest({**plain, "search": None}, None) == named
+    searched = digests.pair_digest({**plain, "search": "results/.searches/mine"}, None)
+    assert searched != named
+    moved = digests.pair_digest({**plain, "search": "elsewhere/.searches/mine"}, None)
+    assert moved == searched  # where the results lie says nothing about what was searched
+
+
 def test_the_digest_of_a_data_folder_changes_with_names_and_sizes(tmp_path: Path) -> None:
     def fill(name: str, **changes: str) -> Path:
         folder = tmp_path / name

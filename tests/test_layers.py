@@ -16,6 +16,7 @@ LAYERS = {
     "whole": 0,
     "findings": 1,
     "records": 2,
+    "search": 2,
     "meters": 3,
     "meters.nvml": 4,
     "workloads": 3,
@@ -82,6 +83,7 @@ LAYERS = {
     "sweeping": 9,
     "pair": 10,
     "__main__": 11,
+    "tune": 12,
 }
 """A module may import from layers below its own; parts of one package import each other."""
 
@@ -99,8 +101,9 @@ FENCES = {
         "training",
         "workloads",
     },
-    "hydra": {"__main__", "configured", "mistakes", "push", "sweeping"},
-    "filelock": {"locks"},
+    "hydra": {"__main__", "configured", "mistakes", "push", "sweeping", "tune"},
+    "filelock": {"locks", "tune.storage"},
+    "optuna": {"tune"},
     "zeus": {"meters.counters"},
     "codecarbon": {"meters.codecarbon"},
     "experiment_impact_tracker": {"meters.impact_tracker"},

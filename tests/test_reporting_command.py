@@ -280,15 +280,14 @@ def test_help_names_every_word_and_table(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_a_run_ends_with_the_pairs_of_its_workloads_and_the_tables_of_all(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import bench.__main__ as command
 
     made = [record(), noise_floor(), record(workload="another")]
     root = stored(tmp_path / "results", made)
     place = root / made[0].host / made[0].id
-    monkeypatch.setattr(command, "_seen", [(place, tmp_path / "paper")])
-    command._print_table()
+    command._print_table([(place, tmp_path / "paper")])
     out = capsys.readouterr().out
     assert "resnet50_cifar10 on made-up-host" in out
     assert "faster, non-inferior;" in out
@@ -301,14 +300,13 @@ def test_a_run_ends_with_the_pairs_of_its_workloads_and_the_tables_of_all(
 
 
 def test_a_run_that_cannot_be_tabled_with_older_records_says_so_without_a_traceback(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import bench.__main__ as command
 
     made = [record(), record(label="newer", measuring_version=2)]
     root = stored(tmp_path / "results", made)
-    monkeypatch.setattr(command, "_seen", [(root / made[1].host / made[1].id, tmp_path / "paper")])
-    command._print_table()
+    command._print_table([(root / made[1].host / made[1].id, tmp_path / "paper")])
     out, err = capsys.readouterr()
     assert "newer" in out  # the run's own pairs are shown
     assert err.startswith("joulebench: ")
@@ -316,15 +314,12 @@ def test_a_run_that_cannot_be_tabled_with_older_records_says_so_without_a_traceb
     assert "by version 2" in err
 
 
-def test_a_rehearsal_writes_no_table(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_rehearsal_writes_no_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import bench.__main__ as command
 
     made = record(rehearsal=True)
     root = stored(tmp_path / "results", [made])
-    monkeypatch.setattr(command, "_seen", [(root / made.host / made.id, tmp_path / "paper")])
-    command._print_table()
+    command._print_table([(root / made.host / made.id, tmp_path / "paper")])
     assert "Rehearsals never enter a table; left out: 1" in capsys.readouterr().out
     assert not (tmp_path / "paper").exists()
 

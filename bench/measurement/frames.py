@@ -1,4 +1,4 @@
-"""What was measured, as tables for Parquet: windows, power trace, training."""
+"""What was measured, as tables for Parquet: windows, power trace, predictions, training."""
 
 from __future__ import annotations
 
@@ -62,6 +62,14 @@ def trace_frame(spans: Sequence[Span]) -> pd.DataFrame:
         for reading in span.readings
     ]
     return pd.DataFrame(rows, columns=columns)
+
+
+def predictions_frame(
+    labels: Sequence[float], baseline: Sequence[float], variant: Sequence[float]
+) -> pd.DataFrame:
+    """Return what both arms answered, one row per test example."""
+    answers = {"label": labels, "baseline": baseline, "variant": variant}
+    return pd.DataFrame({"example": range(len(labels)), **answers})
 
 
 def training_frame(histories: Mapping[str, Sequence[Logged]]) -> pd.DataFrame:

@@ -33,6 +33,7 @@ _PARTS = {"cpu": "CPU packages", "ram": "memory", "gpu": "GPUs"}
 _BEYOND_SENSORS = ("mainboard", "disks", "network", "fans", "the power supply's losses")
 _COSTS = (
     ("training the baseline", "baseline", ("train",)),
+    ("searching its knobs", "variant", ("search",)),
     ("making the variant", "variant", ("optimise", "convert")),
 )
 _SIZES = {
@@ -153,6 +154,8 @@ def _quality(record: Record) -> str:
 def _costs(record: Record) -> Iterator[tuple[str, ...]]:
     for title, arm, names in _COSTS:
         phases = [p for name, p in getattr(record, arm).phases.items() if name in names]
+        if not phases and names == ("search",):
+            continue  # most were not searched for
         spent = [joules(phases, grade, record) for grade in _grades(record)] if phases else []
         yield (
             title,

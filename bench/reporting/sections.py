@@ -107,7 +107,7 @@ def _of_techniques(found: Sequence[Row], spec: TableSpec, results: Path) -> list
     titled = titles(groups, spec.section_key)
     order = sorted(groups, key=lambda key: [(value is not None, value) for value in key])
     return [
-        _section(
+        section(
             titled[key],
             {name: groups[key][0].key[name] for name in spec.sections},
             groups[key],
@@ -128,7 +128,7 @@ def _of_tasks(records: Records, spec: TableSpec) -> list[Section]:
 def _of_group(group: Group, spec: TableSpec) -> Section:
     columns = _columns(spec, lambda name: over_tasks.COLUMNS[name](group))
     under = of_tasks.of_group(group, spec.notes)
-    return _section(group.title, group.key, group.lines, columns, under)
+    return section(group.title, group.key, group.lines, columns, under)
 
 
 def _columns(
@@ -203,7 +203,7 @@ def _of_means(found: Sequence[Row], spec: TableSpec) -> list[Section]:
     titled = titles(groups, names)
     note = "Each workload counts once; the interval speaks of these workloads and of no others."
     return [
-        _section(
+        section(
             titled[key][0].upper() + titled[key][1:],
             {n: v for n, v in zip(names, key, strict=True) if n in ("workload", *spec.sections)},
             members,
@@ -218,10 +218,10 @@ def _of_hosts(chosen: Pairs, spec: TableSpec) -> list[Section]:
     found = hosts.settings(chosen)
     if not found:
         return []
-    return [_section("", {}, found, _columns(spec, lambda name: (hosts.COLUMNS[name],)), ())]
+    return [section("", {}, found, _columns(spec, lambda name: (hosts.COLUMNS[name],)), ())]
 
 
-def _section(
+def section(
     title: str,
     key: Mapping[str, Value],
     items: Sequence[Any],

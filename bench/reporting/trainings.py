@@ -73,7 +73,11 @@ def rates(row: Row) -> tuple[float | None, float | None]:
 def _rate(row: Row) -> Cell:
     baseline, variant = rates(row)
     if baseline is None or variant is None:
-        return missing("only one arm was trained" if baseline or variant else "none was trained")
+        return missing(
+            "only one arm was trained, or a search is in its cost"
+            if baseline or variant
+            else "none was trained"
+        )
     return Cell(ratio(variant / baseline), arrow(baseline, variant, "/s"))
 
 

@@ -5,7 +5,8 @@ it is the record. Bootstraps of so few blocks cover 0.82 to 0.91 instead of 0.95
 Student's t.
 
 ``ratios`` holds what one pair gives, ``pooling`` what several give together, ``quality`` the task
-metric, ``lifecycle`` cost against saving, ``front`` joules against quality. All are pure functions.
+metric, ``lifecycle`` cost against saving, ``front`` and ``hypervolume`` joules against quality. All
+are pure functions.
 
 In all of them ``baseline`` (arm A) and ``variant`` (arm B) hold joules or seconds per item,
 positive, of shape ``(blocks, 2)``, and ``confidence`` is two-sided, within (0, 1), unless a

@@ -40,7 +40,7 @@ def _arms(case: Case) -> Iterator[Finding]:
         )
     if alike and baseline.artefact != variant.artefact:
         yield case.error("arms", "both arms are one artefact, but its bytes or SHA-256 differ")
-    for arm, phases in (("baseline", ("optimise", "convert")), ("variant", ("train",))):
+    for arm, phases in (("baseline", ("search", "optimise", "convert")), ("variant", ("train",))):
         for name in phases:
             if name in getattr(record, arm).phases:
                 yield case.error("arms", f"{arm}.phases has {name}, which is the other arm's")

@@ -212,7 +212,7 @@ def _break_even(case: Case, windows: Columns) -> Iterator[Finding]:
     figure = planned(case.channels)[0]
     spent = [
         _spent(phase, figure)
-        for name in ("optimise", "convert")
+        for name in ("search", "optimise", "convert")
         if (phase := record.variant.phases.get(name)) is not None
     ]
     found = arms_per_item(windows, values_of(case, windows, figure))
