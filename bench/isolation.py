@@ -41,6 +41,10 @@ class ChildError(RuntimeError):
         super().__init__(summary)
         self.details = details
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel between processes, those of launchers too, with both."""
+        return type(self), (str(self), self.details)
+
 
 class HungError(RuntimeError):
     """A step took longer than it may; the message names the limit and where to look."""
@@ -182,7 +186,11 @@ def _value(outcome: Any, exit_code: int | None, function: Callable[..., T]) -> T
 
 
 def _fresh() -> Any:
-    if "forkserver" not in multiprocessing.get_all_start_methods():
+    known = multiprocessing.get_all_start_methods()
+    if multiprocessing.get_start_method() not in known:
+        # In joblib's workers it is "loky", for which our children would look in vain.
+        multiprocessing.set_start_method("spawn", force=True)
+    if "forkserver" not in known:
         return multiprocessing.get_context("spawn")
     from multiprocessing import forkserver, resource_tracker
 

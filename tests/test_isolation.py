@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import pickle
 import signal
 import stat
 import subprocess
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import joblib
 import psutil
 import pytest
 
@@ -52,6 +54,16 @@ def large(size: int) -> bytes:
 def test_a_value_larger_than_any_pipe_comes_whole() -> None:
     size = 8 * 2**20  # a pipe holds 64 KiB
     assert in_fresh_process(large, size) == b"7" * size
+
+
+def test_a_worker_of_joblib_has_processes_of_its_own_too() -> None:
+    calls = [joblib.delayed(in_fresh_process)(large, size) for size in (1, 2)]
+    assert joblib.Parallel(n_jobs=2, backend="loky")(calls) == [b"7", b"77"]
+
+
+def test_what_a_child_said_goes_with_its_error_from_process_to_process() -> None:
+    again = pickle.loads(pickle.dumps(ChildError("it broke", "line 3")))
+    assert (str(again), again.details) == ("it broke", "line 3")
 
 
 def failing(number: int) -> None:
