@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.records import SCHEMA, Record, RecordError, from_json, to_json
+from bench.whole import alive, flush
 
 if TYPE_CHECKING:
     import pandas
@@ -127,7 +128,7 @@ def write(
         document = to_json(dataclasses.replace(record, files=files))
         (staging / RECORD).write_text(document, encoding="utf-8", newline="\n")
         for path in (*staging.iterdir(), staging):
-            _fsync(path)
+            flush(path)
         _publish(staging, place, replace)
     except OSError as err:
         raise StoreError(
@@ -197,7 +198,7 @@ def write_bytes(path: Path, content: bytes) -> Path:
     staging = _hidden(path, "writing")
     try:
         staging.write_bytes(content)
-        _fsync(staging)
+        flush(staging)
         staging.replace(path)
     finally:
         staging.unlink(missing_ok=True)
@@ -238,7 +239,7 @@ def _publish(staging: Path, place: Path, replace: bool) -> None:
             _refuse_record(retired, place, replace)
             _carry_over(retired, staging)
         staging.rename(place)
-        _fsync(place.parent)
+        flush(place.parent)
     except (OSError, StoreError):
         if retired.exists() and not place.exists():
             retired.rename(place)
@@ -257,7 +258,7 @@ def _tidy(parent: Path) -> None:
     """Finish what processes that were killed had begun in ``parent``."""
     for path in parent.glob(".*"):
         match = _HIDDEN.match(path.name)
-        if not match or _alive(int(match["pid"])):
+        if not match or alive(int(match["pid"])):
             continue
         home = path.with_name(match["name"])
         if match["act"] == "replaced" and not home.exists():
@@ -265,19 +266,3 @@ def _tidy(parent: Path) -> None:
                 path.rename(home)
         else:
             shutil.rmtree(path, ignore_errors=True)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except OSError as err:
-        return isinstance(err, PermissionError)  # alive, but somebody else's
-    return True
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

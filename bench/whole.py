@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from platform import node
 
@@ -77,14 +77,14 @@ def _host() -> str:
 
 def _tidy(folder: Path) -> None:
     for left in folder.parent.glob(f"{folder.name}{_MARK}{_host()}-*"):
-        if not _alive(int(left.name.rpartition("-")[2])):
+        if not alive(int(left.name.rpartition("-")[2])):
             shutil.rmtree(left, ignore_errors=True)
 
 
-def _alive(pid: int) -> bool:
-    with suppress(PermissionError):  # alive, but somebody else's
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return False
+def alive(pid: int) -> bool:
+    """Return whether a process of this host is there, whoever's it is."""
+    try:
+        os.kill(pid, 0)
+    except OSError as err:
+        return isinstance(err, PermissionError)  # alive, but somebody else's
     return True

@@ -38,6 +38,7 @@ _TAG = b"joulebench"
 SHAPES_ROWS = (
     *("codec.py", "collection/parsing.py", "findings.py", "flat.py", "readings.py", "records.py"),
     "store.py",
+    "whole.py",
 )
 _ABANDONED_S = 3600.0
 _UNREADABLE = (OSError, pa.ArrowException)
