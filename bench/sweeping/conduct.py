@@ -18,10 +18,7 @@ from omegaconf import DictConfig
 from bench import digests, interruption, store
 from bench.configured import point_of
 from bench.progress import quiet
-from bench.sweeping.outcomes import Plan, Planned, duration, progress, read, write_plan
-
-MOST_NAMED = 20
-"""Points of one kind that are named; of more it is said how many they are."""
+from bench.sweeping.outcomes import Plan, Planned, duration, named, progress, read, write_plan
 
 FOLLOW_S = 30.0
 """Seconds from one look at the outcomes of other processes to the next."""
@@ -169,9 +166,7 @@ def _told(found: _Found) -> str:
     if len(known) < len(rest):
         words.append(f"{len(rest) - len(known)} without any to go by")
     lines = [", ".join(words)]
-    lines += [f"  measured already: {p.name} ({p.place})" for p in measured[:MOST_NAMED]]
-    if len(measured) > MOST_NAMED:
-        lines.append(f"  measured already: {len(measured) - MOST_NAMED} more")
+    lines += named([f"{p.name} ({p.place})" for p in measured], "measured already")
     lines += [f"  cannot work: {name}: {why}" for name, why in found.refused]
     if found.unlooked:
         lines.append(
@@ -187,8 +182,6 @@ def _say_refused(found: _Found) -> None:
         f"none was started:",
         file=sys.stderr,
     )
-    for name, why in found.refused[:MOST_NAMED]:
-        print(f"  {name}: {why}", file=sys.stderr)
-    if len(found.refused) > MOST_NAMED:
-        print(f"  {len(found.refused) - MOST_NAMED} more", file=sys.stderr)
+    for line in named([f"{name}: {why}" for name, why in found.refused]):
+        print(line, file=sys.stderr)
     print("Leave them out, or run the rest with sweep.impossible=go_on", file=sys.stderr)

@@ -6,7 +6,7 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -20,6 +20,9 @@ log = logging.getLogger("bench")
 
 OUTCOME = "outcome.json"
 PLAN = "plan.json"
+
+MOST_NAMED = 20
+"""Points of one kind that are named; of more it is said how many they are."""
 
 Status = Literal["measured", "prepared", "skipped", "failed", "interrupted"]
 
@@ -233,6 +236,20 @@ def seconds_left(plan: Plan, found: dict[int, Outcome], elapsed_s: float) -> flo
     if done > 0:
         return elapsed_s * rest / done
     return rest or None
+
+
+def named(names: Sequence[str], kind: str = "") -> list[str]:
+    """Return a line for each name, ``MOST_NAMED`` at most, and how many more there are.
+
+    Args:
+        names: Of points, with what is to be said of them.
+        kind: What they have in common, before each name.
+    """
+    kind = f"{kind}: " if kind else ""
+    lines = [f"  {kind}{name}" for name in names[:MOST_NAMED]]
+    if len(names) > MOST_NAMED:
+        lines.append(f"  {kind}{len(names) - MOST_NAMED} more")
+    return lines
 
 
 def duration(seconds: float) -> str:

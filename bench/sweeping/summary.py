@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from bench.interruption import REQUEUE
-from bench.sweeping.outcomes import Outcome, Plan, duration, spent_words
-
-MOST_NAMED = 20
-"""Points of one kind that are named; of more it is said how many they are."""
+from bench.sweeping.outcomes import Outcome, Plan, duration, named, spent_words
 
 _IN_WORDS = {
     "measured": "measured",
@@ -32,10 +29,10 @@ def summary(plan: Plan, found: Mapping[int, Outcome]) -> str:
     first = f"sweep: {len(plan.points)} points: {', '.join(counts) or 'nothing done'}"
     lines = ["; ".join([first, *spent_words(found.values())])]
     lines += _shared_trainings(found.values())
-    lines += _named("failed", [f"{o.name}: {o.why}" for o in of["failed"]])
-    lines += _named("interrupted", [o.name for o in of["interrupted"]])
-    lines += _named("without an outcome", missing)
-    lines += _named("undecided", undecided)
+    lines += named([f"{o.name}: {o.why}" for o in of["failed"]], "failed")
+    lines += named([o.name for o in of["interrupted"]], "interrupted")
+    lines += named(missing, "without an outcome")
+    lines += named(undecided, "undecided")
     if of["interrupted"] or missing:
         lines.append("  the same command goes on with what is left")
     elif of["failed"]:
@@ -64,10 +61,3 @@ def _shared_trainings(found: Iterable[Outcome]) -> list[str]:
         f"  baselines: {len(once)} for {len(each)} pairs, trained in {duration(once_s)}; one for "
         f"each pair would take {duration(each_s)}"
     ]
-
-
-def _named(kind: str, names: Sequence[str]) -> list[str]:
-    lines = [f"  {kind}: {name}" for name in names[:MOST_NAMED]]
-    if len(names) > MOST_NAMED:
-        lines.append(f"  {kind}: {len(names) - MOST_NAMED} more")
-    return lines
