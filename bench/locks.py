@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from filelock import FileLock, SoftFileLease, Timeout
+from filelock import BaseFileLock, FileLock, SoftFileLease, Timeout
 
 log = logging.getLogger(__name__)
 
@@ -48,15 +48,8 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
         what: For the message while waiting, e.g. ``another measurement on this host``.
     """
     lock = FileLock(path, mode=_FILE_MODE)  # other users of the host take the same lock
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        log.warning("waiting for %s (%s)", what, path)
-        lock.acquire(poll_interval=POLL_S)
-    try:
+    with _held(lock, f"{what} ({path})"):
         yield
-    finally:
-        lock.release()
 
 
 @contextlib.contextmanager
@@ -76,15 +69,22 @@ def leased(path: Path, what: str) -> Iterator[None]:
     lease = SoftFileLease(
         path, lease_duration=LEASE_S, heartbeat_interval=_HEARTBEAT_S, mode=_FILE_MODE
     )
+    with _held(lease, f"{what}; if there is nobody, remove {path}"):
+        yield
+
+
+@contextlib.contextmanager
+def _held(lock: BaseFileLock, waiting_for: str) -> Iterator[None]:
+    """Hold a lock of either kind; say once what is waited for."""
     try:
-        lease.acquire(timeout=0)
+        lock.acquire(timeout=0)
     except Timeout:
-        log.warning("waiting for %s; if there is nobody, remove %s", what, path)
-        lease.acquire(poll_interval=POLL_S)
+        log.warning("waiting for %s", waiting_for)
+        lock.acquire(poll_interval=POLL_S)
     try:
         yield
     finally:
-        lease.release()
+        lock.release()
 
 
 def _remove_if_never_signed(path: Path) -> None:
