@@ -172,7 +172,7 @@ def verdict(
     """
     lead = found[0]
     wall = next(c for c in found if c.measure == "wall_s")
-    counted = lead.measure == "energy_j" and lead.grade in MEASURED_GRADES
+    counted = lead.is_counted
     conditions = (
         (invalid is None, f"the session is invalid: {invalid}"),
         (not changes_nothing, "A/A pair: it shows the noise floor, not a saving"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from bench.readings import Grade
+from bench.readings import MEASURED_GRADES, Grade
 
 MeasureName = Literal["energy_j", "cpu_s", "wall_s"]
 
@@ -43,6 +43,11 @@ class Comparison:
     log_ratio_sd: float
     baseline_per_item: float
     variant_per_item: float
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether it is one of joules that a sensor counted."""
+        return self.measure == "energy_j" and self.grade in MEASURED_GRADES
 
 
 @dataclass(frozen=True, slots=True)

@@ -191,7 +191,7 @@ def _comparisons(found: Iterable[Comparison]) -> dict[str, Any]:
 
 def _side_by_side(found: Iterable[Comparison]) -> str | None:
     """Return what several meters counted of one session; ``None`` if there were none or one."""
-    counted = [c for c in found if c.measure == "energy_j" and c.grade in MEASURED_GRADES]
+    counted = [c for c in found if c.is_counted]
     names = ("source", "scope", "grade", "ratio", "baseline_per_item")
     each = [{name: getattr(c, name) for name in names} for c in counted]
     return _json(each) if len(each) > 1 else None

@@ -17,7 +17,7 @@ from bench.measurement import total
 from bench.measurement.figures import Figure, available
 from bench.measurement.session import ArmName, Outcome
 from bench.measurement.version import VERSION
-from bench.readings import MEASURED_GRADES, Phase, uncounted
+from bench.readings import Phase, uncounted
 from bench.records import Arm, Record, Session
 from bench.search import Search
 
@@ -118,9 +118,7 @@ def in_a_word(found: Record) -> str:
     """Return what a record says: of joules where they were counted, else of seconds."""
     if found.technique == "none":
         return "A/A"
-    lead = found.comparison
-    counted = lead.measure == "energy_j" and lead.grade in MEASURED_GRADES
-    return found.verdict.energy if counted else found.verdict.time
+    return found.verdict.energy if found.comparison.is_counted else found.verdict.time
 
 
 def _break_even(
