@@ -76,7 +76,7 @@ def train(model: nn.Module, course: Course, watch: Watch) -> int:
         TrainingError: The loss is no number any more, or one example is too much for the memory.
         Interrupted: This process was asked to leave, and has written a checkpoint.
     """
-    adapter = _Adapter(model, course.objective)
+    adapter = _Adapter(model, course.objective, course.training.processes)
     if course.training.checkpointing:
         forget_activations(model)
     with ExitStack() as stack:
@@ -87,7 +87,7 @@ def train(model: nn.Module, course: Course, watch: Watch) -> int:
             _through(adapter, course, place, watch)
     if course.training.checkpointing:
         remember_activations(model)
-    return adapter.items * course.training.processes
+    return adapter.items
 
 
 def _through(adapter: _Adapter, course: Course, place: Path, watch: Watch) -> None:
@@ -152,13 +152,14 @@ def _set_aside(built: Engine, place: Path) -> Path | None:
 class _Adapter(nn.Module):
     """What ``Trainer`` expects of a model: keyword tensors in, loss and outputs out."""
 
-    def __init__(self, model: nn.Module, objective: Loss) -> None:
+    def __init__(self, model: nn.Module, objective: Loss, processes: int) -> None:
         super().__init__()
+        self.processes = processes  # each sees as many examples
         self.model = model
         self.objective = objective
         self.items = 0
 
     def forward(self, **batch: Tensor) -> dict[str, Tensor]:
         loss, outputs = self.objective(self.model, batch)
-        self.items += len(batch["labels"])
+        self.items += len(batch["labels"]) * self.processes
         return {"loss": loss, "logits": outputs}

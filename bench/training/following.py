@@ -110,7 +110,7 @@ class Listener(TrainerCallback):
         """
         step, training = state.global_step, self.training
         self.after_step(step / state.max_steps)
-        self.watch.stepped(step, state.max_steps, kwargs["model"].items * training.processes)
+        self.watch.stepped(step, state.max_steps, kwargs["model"].items)
         due = training.save_every and (step % training.save_every == 0 or step == state.max_steps)
         if due or interruption.asked():
             control.should_save = True
