@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,9 +92,8 @@ def _see_through(config: dict[str, Any], point: Point, ledger: Ledger) -> None:
 
 
 def _run(config: dict[str, Any], point: Point, ledger: Ledger) -> None:
-    from bench import faults, store
+    from bench import faults, isolation, store
     from bench.interruption import Interrupted
-    from bench.isolation import ChildError
 
     try:
         from bench import pair, recording
@@ -110,12 +108,11 @@ def _run(config: dict[str, Any], point: Point, ledger: Ledger) -> None:
     except (Interrupted, KeyboardInterrupt, SystemExit):
         raise  # nothing has failed
     except BaseException as err:
-        details = err.details if isinstance(err, ChildError) else traceback.format_exc()
-        log.debug("%s", details)
-        advice = faults.advice(err)
-        told = err if advice is None else faults.FaultError(f"{err}; {advice}")
+        traceback = isolation.details(err)
+        log.debug("%s", traceback)
+        told = faults.fault(err) or err
         try:
-            store.write_failure(point.place, told, details, config)
+            store.write_failure(point.place, told, traceback, config)
         except OSError as full:
             log.warning("the failure could not be written down, either: %s", full)
         if told is not err:

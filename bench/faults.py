@@ -43,3 +43,9 @@ def advice(err: BaseException) -> str | None:
     """Return what to do about an error that is the machine's; ``None`` of any other."""
     text = str(err)
     return next((way_out for sign, way_out in _SIGNS if re.search(sign, text)), None)
+
+
+def fault(err: BaseException) -> FaultError | None:
+    """Return an error that is the machine's with its way out; ``None`` of any other."""
+    way_out = advice(err)
+    return None if way_out is None else FaultError(f"{err}; {way_out}")

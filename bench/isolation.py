@@ -46,6 +46,11 @@ class ChildError(RuntimeError):
         return type(self), (str(self), self.details)
 
 
+def details(err: BaseException) -> str:
+    """Return the traceback of an error that is being handled, or that of the child it came from."""
+    return err.details if isinstance(err, ChildError) else traceback.format_exc()
+
+
 class HungError(RuntimeError):
     """A step took longer than it may; the message names the limit and where to look."""
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import shutil
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from hydra.errors import HydraException
 
-from bench import artefacts, conclusions, faults, machine, pair, store
+from bench import artefacts, conclusions, faults, isolation, machine, pair, store
 from bench.asked import Pair
-from bench.faults import FaultError
 from bench.findings import Comparison, Quality
 from bench.interruption import Interrupted
 from bench.isolation import ChildError
@@ -107,12 +105,12 @@ def attempt(draft: Draft, terms: Terms) -> Tried:
     except (HydraException, RuntimeError, ValueError) as err:
         if isinstance(err, ChildError) and str(err).startswith(MeterError.__name__):
             raise  # as above, from another process
-        if (way_out := faults.advice(err)) is not None:
-            raise FaultError(f"{err}; {way_out}") from err
+        if (fault := faults.fault(err)) is not None:
+            raise fault from err
         state, reason = "failed", _said(err)
         if books.pair is not None:
-            details = err.details if isinstance(err, ChildError) else traceback.format_exc()
-            store.write_failure(books.pair.place, err, details, books.pair.config)
+            place, config = books.pair.place, books.pair.config
+            store.write_failure(place, err, isolation.details(err), config)
             books.measured += _broken_off(books.pair.place)
     return Tried(
         number=draft.number,
