@@ -458,18 +458,22 @@ def test_a_search_ends_with_a_front_and_a_line_that_can_be_pasted(tmp_path: Path
     assert "search" in store.read(path).variant.phases
 
 
-@pytest.mark.slow
-def test_a_search_that_is_killed_goes_on_without_losing_a_finished_trial(tmp_path: Path) -> None:
-    places = (f"store.root={tmp_path}/results", f"paper.root={tmp_path}/paper")
-    words = (*QUICK, "tuner.budget.trials=4", *places)
-    with subprocess.Popen(
-        [sys.executable, "-m", "bench.tune", *words],
+def searching(folder: Path, *words: str) -> subprocess.Popen[str]:
+    """Start a search whose lines are read as they come."""
+    places = (f"store.root={folder}/results", f"paper.root={folder}/paper")
+    return subprocess.Popen(
+        [sys.executable, "-m", "bench.tune", *QUICK, *words, *places],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         cwd=ROOT,
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
-    ) as process:
+    )
+
+
+@pytest.mark.slow
+def test_a_search_that_is_killed_goes_on_without_losing_a_finished_trial(tmp_path: Path) -> None:
+    with searching(tmp_path, "tuner.budget.trials=4") as process:
         assert process.stdout is not None
         for line in process.stdout:
             if "2 of 4 trials" in line:
@@ -489,15 +493,7 @@ def test_a_search_that_is_killed_goes_on_without_losing_a_finished_trial(tmp_pat
 def test_a_search_that_is_asked_to_leave_is_requeued_and_goes_on_with_the_same_trial(
     tmp_path: Path,
 ) -> None:
-    places = (f"store.root={tmp_path}/results", f"paper.root={tmp_path}/paper")
-    with subprocess.Popen(
-        [sys.executable, "-m", "bench.tune", *QUICK, "tuner.budget.trials=3", *places],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        cwd=ROOT,
-        env=os.environ | {"PYTHONUNBUFFERED": "1"},
-    ) as process:
+    with searching(tmp_path, "tuner.budget.trials=3") as process:
         assert process.stdout is not None
         for line in process.stdout:
             if "trial 1: technique." in line:
