@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from tiny import RECIPE, Net, Noise, Tiny, trained_looking
 from torch import Tensor, nn
 
-from bench.techniques import Setting, TechniqueError
+from bench.techniques import Setting, TechniqueError, Terms
 from bench.techniques.distillation.hinton import Distillation
 from bench.techniques.distillation.small import SmallModel
 from bench.techniques.distillation.teaching import TEACHER
@@ -45,6 +45,13 @@ class School(Tiny):
     def student(self, name: str, seed: int) -> nn.Module:
         torch.manual_seed(seed)
         return Narrow()
+
+
+class Repeating(School):
+    """Its student is the baseline's own architecture."""
+
+    def student(self, name: str, seed: int) -> nn.Module:
+        return self.build(seed)
 
 
 def setting(**knobs: Any) -> Setting:
@@ -149,15 +156,34 @@ def test_a_student_starts_from_weights_of_its_seed_and_trains_as_the_baseline() 
     }
 
 
-def test_layers_that_cannot_be_matched_are_refused() -> None:
+def test_features_that_cannot_be_matched_are_refused() -> None:
     where = setting()
-    for hints, told in (
-        ({"conv9": "conv2"}, r"no layer conv9; layers are conv1, bn1"),
-        ({"fc": "conv2"}, r"fc of narrow is \(2, 4\), conv2 of the baseline \(2, 32, 8, 8\)"),
-    ):
-        technique = replace(TEACHING, hints=hints, hint_weight=1.0)
-        with pytest.raises(TechniqueError, match=told):
-            technique.objective(task_loss(where.workload, RECIPE), where)
+    technique = replace(TEACHING, hints={"fc": "conv2"}, hint_weight=1.0)
+    told = r"fc of narrow is \(2, 4\), conv2 of the baseline \(2, 32, 8, 8\)"
+    with pytest.raises(TechniqueError, match=told):
+        technique.objective(task_loss(where.workload, RECIPE), where)
+
+
+TERMS = Terms(School(), {}, "eager", torch.device("cpu"))
+
+
+@pytest.mark.parametrize("hints", [{"conv9": "conv2"}, {"conv2": "conv9"}])
+def test_hints_at_layers_that_are_not_there_are_refused_before_training(
+    hints: dict[str, str],
+) -> None:
+    technique = replace(TEACHING, hints=hints, hint_weight=1.0)
+    with pytest.raises(TechniqueError, match=r"no layer conv9; layers are conv1, bn1"):
+        technique.require(TERMS)
+
+
+@pytest.mark.parametrize("technique", [TEACHING, SmallModel("small_model", "narrow", None, None)])
+def test_a_student_that_is_no_smaller_is_refused_before_training(technique: SmallModel) -> None:
+    technique.require(TERMS)
+    # As of ``Net``: 16 and 32 channels, with running means, variances and a count in each norm.
+    baseline = 4 * (16 * 28 + 4 * 16 + 32 * 16 * 9 + 4 * 32 + 4 * 33) + 2 * 8
+    told = rf"student=narrow has {baseline:,} bytes of weights and the baseline {baseline:,}:"
+    with pytest.raises(TechniqueError, match=told):
+        technique.require(replace(TERMS, workload=Repeating()))
 
 
 @pytest.mark.parametrize(

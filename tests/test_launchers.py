@@ -102,7 +102,10 @@ def test_ray_gives_the_same_records(tmp_path: Path, one_by_one: Path) -> None:
     check(tmp_path, done, one_by_one)
 
 
-SIX = "technique=none,bf16,structured_pruning,unstructured_pruning,small_model,distillation"
+SIX = (
+    "technique=none,bf16,structured_pruning,structured_pruning_light,structured_pruning_bf16,"
+    "unstructured_pruning"
+)
 EIGHTEEN = ("-m", "seed=0,1,2", SIX, *QUICK)
 
 

@@ -34,23 +34,23 @@ class EncoderStudent(SmallModel):
 
     def require(self, terms: Terms) -> None:
         """Refuse models that are no encoders, and students that this baseline cannot teach."""
-        teacher = terms.workload.build(seed=0)
         try:
-            blocks(teacher)
+            blocks(terms.workload.build(seed=0))
         except WorkloadError as err:
             raise TechniqueError(
                 f"technique={self.name}: {err}; technique=distillation teaches any model"
             ) from err
-        self.compare(terms.workload.student(self.student, seed=0), teacher)
+        super().require(terms)
 
-    def compare(self, student: nn.Module, teacher: nn.Module) -> None:
-        """Refuse a student that cannot be held against its teacher.
+    def compare(self, student: nn.Module, baseline: nn.Module) -> None:
+        """Refuse also a student that cannot take its teacher's weights.
 
         Raises:
             TechniqueError: The message names both, the key and the way out.
         """
+        super().compare(student, baseline)
         if self.initial == "teacher":
-            inherited(student, teacher)
+            inherited(student, baseline)
 
     def prepare(self, model: nn.Module, setting: Setting) -> nn.Module:
         """Return the student with its initial weights, or with the teacher's."""

@@ -54,6 +54,12 @@ class Distillation(SmallModel):
                 f"technique.hint_weight is {self.hint_weight}: above 0 for technique.hints to count"
             )
 
+    def compare(self, student: nn.Module, baseline: nn.Module) -> None:
+        """Refuse also hints at layers that are not there."""
+        super().compare(student, baseline)
+        _require_layers(student, self.hints.keys())
+        _require_layers(baseline, self.hints.values())
+
     def examples(self, examples: Examples, setting: Setting) -> Examples:
         """Return the examples with the teacher's answers, if those stay the same."""
         if not setting.workload.answers_repeat or self.hints:
@@ -98,11 +104,20 @@ def _named(model: nn.Module, names: Iterable[str]) -> dict[str, nn.Module]:
     return {name: model.get_submodule(name) for name in names}
 
 
+def _require_layers(model: nn.Module, names: Iterable[str]) -> None:
+    known = dict(model.named_modules())
+    if unknown := [name for name in names if name not in known]:
+        raise TechniqueError(
+            f"technique.hints: there is no layer {', '.join(unknown)}; layers are "
+            f"{', '.join(name for name, _ in model.named_children())} and what is inside them"
+        )
+
+
 def _projections(technique: Distillation, setting: Setting) -> nn.ModuleList:
     """Return, from each feature of the student to one of the teacher, a layer to learn.
 
     Raises:
-        TechniqueError: There is no such layer, or the features differ in more than channels.
+        TechniqueError: The features differ in more than channels.
     """
     if not technique.hints:
         return nn.ModuleList()
@@ -137,12 +152,6 @@ def _shapes(
     model: nn.Module, names: Sequence[str], batch: Batch, setting: Setting
 ) -> list[torch.Size]:
     device = next(model.parameters()).device
-    known = dict(model.named_modules())
-    if unknown := [name for name in names if name not in known]:
-        raise TechniqueError(
-            f"technique.hints: there is no layer {', '.join(unknown)}; layers are "
-            f"{', '.join(name for name, _ in model.named_children())} and what is inside them"
-        )
     with torch.no_grad(), seen(_named(model, names)) as shown:
         setting.workload.forward(model, {k: v.to(device) for k, v in batch.items()})
     return [shown[name].shape for name in names]

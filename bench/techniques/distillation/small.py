@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from bench.techniques import Setting, Technique
+from bench.techniques import Setting, Technique, TechniqueError, Terms
 from bench.workloads import Workload
 
 
@@ -46,6 +46,23 @@ class SmallModel(Technique):
         asked = {"epochs": self.epochs, "learning_rate": self.learning_rate}
         return {key: value for key, value in asked.items() if value is not None}
 
+    def require(self, terms: Terms) -> None:
+        """Refuse a student that cannot stand beside this baseline."""
+        self.compare(terms.workload.student(self.student, seed=0), terms.workload.build(seed=0))
+
+    def compare(self, student: nn.Module, baseline: nn.Module) -> None:
+        """Refuse a student that is no smaller than the baseline.
+
+        Raises:
+            TechniqueError: The message names both, the key and the way out.
+        """
+        own, theirs = _tensor_bytes(student), _tensor_bytes(baseline)
+        if own >= theirs:
+            raise TechniqueError(
+                f"technique.student={self.student} has {own:,} bytes of weights and the baseline "
+                f"{theirs:,}: choose a smaller one, or a larger workload"
+            )
+
     def prepare(self, model: nn.Module, setting: Setting) -> nn.Module:
         """Return the student with its initial weights."""
         device = setting.device
@@ -56,3 +73,7 @@ class SmallModel(Technique):
     ) -> nn.Module:
         """Return the student."""
         return workload.student(self.student, seed=0)
+
+
+def _tensor_bytes(model: nn.Module) -> int:
+    return sum(tensor.nbytes for tensor in model.state_dict().values())
