@@ -74,6 +74,13 @@ def test_each_condition_discards_with_its_figure(
     assert detail in found[1]
 
 
+def test_windows_of_a_rehearsal_may_be_short() -> None:
+    short = [("variant", window(end_ns=10**6, readings=()))]
+    assert conditions.violated(short, BOUNDS) is not None
+    rehearsal = replace(BOUNDS, protocol=replace(PROTOCOL, rehearsal=True))
+    assert conditions.violated(short, rehearsal) is None
+
+
 def test_every_condition_of_a_window_has_a_case_above() -> None:
     (cases,) = (
         mark.args[1]

@@ -97,7 +97,8 @@ def _discards(case: Case, windows: Columns, criteria: list[Criterion]) -> Iterat
 
 def _of_host(case: Case, windows: Columns) -> Iterator[Criterion]:
     rules, wall_s = case.rules, windows["wall_s"]
-    yield Criterion("too short", "wall_s", wall_s, SHORTEST * rules["window_s"], -1)
+    shortest_s = 0.0 if rules.get("rehearsal") else SHORTEST * rules["window_s"]
+    yield Criterion("too short", "wall_s", wall_s, shortest_s, -1)
     yield Criterion("throttled cpu", "cpu_throttles", windows["cpu_throttles"], 0.0, 1)
     yield Criterion("steal", "steal_share", windows["steal_share"], rules["max_steal"], 1)
     foreign = windows["foreign_share"]
