@@ -99,9 +99,10 @@ def require(
         WorkloadError: Likewise.
         ValueError: A stage's own recipe has a value out of range.
     """
-    terms = Terms(workload, asked, runtime.mode, runtime.torch_device)
+    stages = technique.stages
+    terms = Terms(workload, asked, runtime.mode, runtime.torch_device, alone=len(stages) == 1)
     workload.require(runtime.mode)
-    for stage in technique.stages:
+    for stage in stages:
         stage.require(terms)
         if stage.recipe is not None:
             dataclasses.replace(training, **stage.recipe)  # refuses what is out of range

@@ -184,6 +184,7 @@ def test_a_student_that_is_no_smaller_is_refused_before_training(technique: Smal
     told = rf"student=narrow has {baseline:,} bytes of weights and the baseline {baseline:,}:"
     with pytest.raises(TechniqueError, match=told):
         technique.require(replace(TERMS, workload=Repeating()))
+    technique.require(replace(TERMS, workload=Repeating(), alone=False))  # a chain goes on with it
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,8 @@ def technique(option: str, kind: str) -> Technique:
 def made(option: str, kind: str, workload: Workload, folder: Path) -> bool:
     """Save what a technique makes of an untrained model; ``False`` if it cannot be done to it."""
     stages = technique(option, kind).stages
-    terms = Terms(workload, dataclasses.asdict(RECIPE), "compile", torch.device("cpu"))
+    alone = len(stages) == 1
+    terms = Terms(workload, dataclasses.asdict(RECIPE), "compile", torch.device("cpu"), alone)
     model = workload.build(0).eval()
     setting = Setting(workload, copy.deepcopy(model).requires_grad_(False), 0)
     try:

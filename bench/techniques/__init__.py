@@ -71,12 +71,14 @@ class Terms:
         training: The baseline's recipe, as configured.
         mode: ``eager`` or ``compile``: how both arms are served.
         device: Where.
+        alone: Whether a stage is all that is done, so that it has to keep its promise by itself.
     """
 
     workload: Workload
     training: Mapping[str, Any]
     mode: str
     device: torch.device
+    alone: bool = True
 
 
 @dataclass(frozen=True)

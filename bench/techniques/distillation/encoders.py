@@ -42,15 +42,11 @@ class EncoderStudent(SmallModel):
             ) from err
         super().require(terms)
 
-    def compare(self, student: nn.Module, baseline: nn.Module) -> None:
-        """Refuse also a student that cannot take its teacher's weights.
-
-        Raises:
-            TechniqueError: The message names both, the key and the way out.
-        """
-        super().compare(student, baseline)
+    def compare(self, student: nn.Module, teacher: nn.Module) -> None:
+        """Refuse a student that cannot take its teacher's weights."""
+        super().compare(student, teacher)
         if self.initial == "teacher":
-            inherited(student, baseline)
+            inherited(student, teacher)
 
     def prepare(self, model: nn.Module, setting: Setting) -> nn.Module:
         """Return the student with its initial weights, or with the teacher's."""

@@ -54,11 +54,11 @@ class Distillation(SmallModel):
                 f"technique.hint_weight is {self.hint_weight}: above 0 for technique.hints to count"
             )
 
-    def compare(self, student: nn.Module, baseline: nn.Module) -> None:
-        """Refuse also hints at layers that are not there."""
-        super().compare(student, baseline)
+    def compare(self, student: nn.Module, teacher: nn.Module) -> None:
+        """Refuse hints at layers that are not there."""
+        super().compare(student, teacher)
         _require_layers(student, self.hints.keys())
-        _require_layers(baseline, self.hints.values())
+        _require_layers(teacher, self.hints.values())
 
     def examples(self, examples: Examples, setting: Setting) -> Examples:
         """Return the examples with the teacher's answers, if those stay the same."""

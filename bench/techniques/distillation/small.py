@@ -47,21 +47,27 @@ class SmallModel(Technique):
         return {key: value for key, value in asked.items() if value is not None}
 
     def require(self, terms: Terms) -> None:
-        """Refuse a student that cannot stand beside this baseline."""
-        self.compare(terms.workload.student(self.student, seed=0), terms.workload.build(seed=0))
+        """Refuse a student that cannot stand beside this baseline, or by itself is no smaller.
 
-    def compare(self, student: nn.Module, baseline: nn.Module) -> None:
-        """Refuse a student that is no smaller than the baseline.
-
-        Raises:
-            TechniqueError: The message names both, the key and the way out.
+        In a chain another stage may make it smaller: a student of the baseline's own shape is
+        self-distillation.
         """
+        student = terms.workload.student(self.student, seed=0)
+        baseline = terms.workload.build(seed=0)
+        self.compare(student, baseline)
         own, theirs = _tensor_bytes(student), _tensor_bytes(baseline)
-        if own >= theirs:
+        if terms.alone and own >= theirs:
             raise TechniqueError(
                 f"technique.student={self.student} has {own:,} bytes of weights and the baseline "
                 f"{theirs:,}: choose a smaller one, or a larger workload"
             )
+
+    def compare(self, student: nn.Module, teacher: nn.Module) -> None:
+        """Refuse a student that cannot be held against its teacher; without one there is none.
+
+        Raises:
+            TechniqueError: The message names both, the key and the way out.
+        """
 
     def prepare(self, model: nn.Module, setting: Setting) -> nn.Module:
         """Return the student with its initial weights."""
