@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 RECORD = "record.json"
 FAILURE = "failure.json"
 DIGEST_CHARACTERS = 12
+MOST_BYTES = 16_000_000
+"""A record has some 20 kB: what is larger than this is none, and is not read."""
+
 _HIDDEN = re.compile(r"^\.(?P<name>.+)\.(?P<act>writing|replaced)-(?P<pid>\d+)$")
 _REASON_CHARACTERS = 200
 
@@ -207,6 +210,8 @@ def write_bytes(path: Path, content: bytes) -> Path:
 
 def read(path: Path) -> Record:
     """Return the record in a file; every way of not being one is a ``RecordError`` on one line."""
+    if (size := path.stat().st_size) > MOST_BYTES:
+        raise RecordError(f"{size:,} bytes: no record is so large")
     try:
         return from_json(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as err:
