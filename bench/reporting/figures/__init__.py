@@ -5,13 +5,14 @@ Nothing of the drawing libraries is imported before something is drawn.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
     from bench.reporting.rows import Row
 
@@ -40,6 +41,40 @@ class Figures:
     left_out: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """Figures as SVG, for a page.
+
+    Attributes:
+        sheets: Of each figure that the records hold something for, in the order of ``NAMES``.
+        left_out: The others, with the reason.
+    """
+
+    sheets: Mapping[str, tuple[str, ...]]
+    left_out: Mapping[str, str]
+
+
+def vector(rows: Iterable[Row], pairs: pd.DataFrame, root: Path) -> Vectors:
+    """Return all figures of these records as SVG; letters are outlines, so no font is needed.
+
+    Args:
+        rows: As in ``write``.
+        pairs: Likewise.
+        root: Likewise.
+    """
+    from bench.reporting.figures import files, style
+
+    sheets: dict[str, tuple[str, ...]] = {}
+    left_out: dict[str, str] = {}
+    with style.styled():
+        for name, drawn in _drawn(rows, pairs, root):
+            if isinstance(drawn, str):
+                left_out[name] = drawn
+            else:
+                sheets[name] = tuple(files.svg(sheet) for sheet in drawn)
+    return Vectors(sheets, left_out)
+
+
 def write(rows: Iterable[Row], pairs: pd.DataFrame, root: Path, out: Path) -> Figures:
     """Draw all figures of these records; the same records give the same bytes.
 
@@ -51,24 +86,35 @@ def write(rows: Iterable[Row], pairs: pd.DataFrame, root: Path, out: Path) -> Fi
         root: Folder of the results: power, windows and losses lie beside the records.
         out: Folder of the figures; it is made if it is not there.
     """
-    from importlib import import_module
-
     from bench.reporting.figures import files, style
-    from bench.reporting.figures.panels import Material, NothingToDrawError
-    from bench.reporting.pairs import Pairs
     from bench.reporting.rows import origin
 
-    entering = Pairs.entering(pairs).frame
-    material = Material(tuple(rows), entering, root, style.looks(entering))
     line = origin(pairs)
     out.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
     left_out: dict[str, str] = {}
     with style.styled():
-        for name in NAMES:
-            try:
-                sheets = import_module(f"{__name__}.{name}").draw(material)
-            except NothingToDrawError as nothing:
-                sheets, left_out[name] = [], str(nothing)
-            written += files.save(name, sheets, out, line)
+        for name, drawn in _drawn(rows, pairs, root):
+            if isinstance(drawn, str):
+                left_out[name] = drawn
+            written += files.save(name, [] if isinstance(drawn, str) else drawn, out, line)
     return Figures(tuple(written), left_out)
+
+
+def _drawn(
+    rows: Iterable[Row], pairs: pd.DataFrame, root: Path
+) -> Iterator[tuple[str, list[Figure] | str]]:
+    """Yield the sheets of each figure, or why there are none."""
+    from importlib import import_module
+
+    from bench.reporting.figures import style
+    from bench.reporting.figures.panels import Material, NothingToDrawError
+    from bench.reporting.pairs import Pairs
+
+    entering = Pairs.entering(pairs).frame
+    material = Material(tuple(rows), entering, root, style.looks(entering))
+    for name in NAMES:
+        try:
+            yield name, import_module(f"{__name__}.{name}").draw(material)
+        except NothingToDrawError as nothing:
+            yield name, str(nothing)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import matplotlib as mpl
 from matplotlib.figure import Figure
 
 DPI = 200
@@ -38,6 +40,15 @@ def save(name: str, sheets: Sequence[Figure], out: Path, origin: str) -> list[Pa
         if stale.fullmatch(path.name) and path not in written:
             path.unlink()
     return written
+
+
+def svg(sheet: Figure) -> str:
+    """Return a sheet as SVG whose bytes depend on nothing else either."""
+    arrange(sheet)
+    out = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": "joulebench", "svg.fonttype": "path"}):
+        sheet.savefig(out, format="svg", metadata={"Date": None, "Creator": "joulebench"})
+    return out.getvalue()
 
 
 def arrange(sheet: Figure) -> None:
