@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -309,6 +310,15 @@ def test_a_configuration_that_is_no_plain_words_gives_no_command(
     card = model_card.text(dataclasses.replace(record, config=config), "results", None)
     assert "cannot be given as one command" in card
     assert "python -m bench workload" not in card
+
+
+def test_commands_are_found_for_several_at_once(folder: Path) -> None:
+    """The dashboard finds them in threads; Hydra has one state for all of these."""
+    record = store.read(folder / "record.json")
+    with ThreadPoolExecutor(4) as threads:
+        found = set(threads.map(command, [record] * 4))
+    assert found == {command(record)}
+    assert None not in found
 
 
 # The hub

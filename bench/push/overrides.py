@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -28,6 +29,9 @@ _TEXT = re.compile(r"[A-Za-z0-9_ ,./:@+-]*")
 _READ_AS_OTHERS = re.compile(r"(true|false|null|none|nan|[+-]?inf|[+-]?[0-9].*)", re.IGNORECASE)
 _ELSEWHERE = ("workload.data_root",)
 """Follows from another key."""
+
+_COMPOSING = threading.Lock()
+"""Hydra has one state for the whole process, and the dashboard serves several viewers at once."""
 
 
 class _UnsayableError(ValueError):
@@ -84,7 +88,7 @@ def _composed(words: Sequence[str]) -> dict[str, Any]:
     from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
 
-    with initialize_config_dir(str(conf_folder()), version_base=None):
+    with _COMPOSING, initialize_config_dir(str(conf_folder()), version_base=None):
         config = compose("config", list(words))
     return {name: OmegaConf.to_container(config[name], resolve=True) for name in SECTIONS}
 
