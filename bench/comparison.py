@@ -11,11 +11,12 @@ from typing import Any
 
 from bench import artefacts, interruption, machine
 from bench.interruption import Interrupted
+from bench.live import Live, Teller
 from bench.measurement import Gauge, Span
 from bench.measurement.figures import Figure, available
 from bench.measurement.protocol import Protocol
 from bench.measurement.serving import first_call, load_of
-from bench.measurement.session import ArmName, Load, Outcome, Session
+from bench.measurement.session import ArmName, Block, Load, Outcome, Session
 from bench.meters import Channel, Meters
 from bench.progress import Bar
 from bench.readings import Phase
@@ -45,6 +46,7 @@ class Bout:
         meters: Read around every window.
         note: File in which it is noted after each block what the session has spent, in case that it
             is broken off.
+        live: Whom to tell between blocks.
     """
 
     workload: Workload
@@ -54,6 +56,7 @@ class Bout:
     seed: int
     meters: Meters
     note: Path
+    live: Live | None = None
 
 
 @dataclass(frozen=True)
@@ -129,17 +132,52 @@ def _measure(
 ) -> Outcome:
     headline = available(gauge.meters.channels)[0]
     spent = [0.0]
+    teller = Teller(bout.live, "measure")
 
-    def tell(kept: int, wanted: int, half_width: float, spans: tuple[Span, ...]) -> None:
-        spent[0] += sum(headline.of(span) or 0.0 for span in spans)
+    def tell(kept: int, wanted: int, half_width: float, block: Block) -> None:
+        spent[0] += sum(headline.of(window.span) or 0.0 for window in block.windows)
         note()
         interruption.check()
         words = f"{spent[0]:.0f} {_unit(headline)} in windows, interval ±{half_width:.1%}"
         bar.tell(kept, max(wanted, kept), f"block {kept}, {words}")
+        _tell(teller, headline, block)
+        # The next block begins with a lead-in: until it ends no window is open.
+        quiet_from_s = None if block.last else time.time() + bout.protocol.lead_in_s
+        teller.tell(kept, max(wanted, kept), words, quiet_from_s)
 
     with Bar(f"{bout.workload.name}: measuring") as bar:
         session = Session(gauge, bout.protocol, loads, bout.seed, headline.of, tell)
         return session.run()
+
+
+def _tell(teller: Teller, headline: Figure, block: Block) -> None:
+    """Tell of a block: what each of its windows took, and why it was thrown away, if it was."""
+    if teller.live is None:
+        return
+    first = block.windows[0]
+    teller.point(
+        block=first.block,
+        order=first.order,
+        measure=headline.measure,
+        source=headline.source,
+        scope=headline.scope,
+        grade=headline.grade,
+        discard=None if block.discard is None else block.discard.condition,
+        detail=None if block.discard is None else block.discard.detail,
+        windows=[
+            {
+                "position": window.position,
+                "arm": window.arm,
+                "items": window.items,
+                "wall_s": window.span.wall_s,
+                "figure": headline.of(window.span),
+            }
+            for window in block.windows
+        ],
+    )
+    if block.discard is not None:
+        said = f"block {block.discard.block}: {block.discard.condition}, {block.discard.detail}"
+        teller.event("discard", said)
 
 
 def _unit(figure: Figure) -> str:

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from bench import artefacts, codec, digests, facts, machine
+from bench.live import Live, Teller
 from bench.measurement import Gauge
 from bench.measurement.serving import first_call
 from bench.meters import Meters
@@ -64,6 +65,7 @@ class Look:
         max_examples: Test examples to look at; ``None`` for all.
         held_out: Fraction of the training split that was kept from training, to be looked at
             instead of the test split; 0 looks at the test split.
+        live: Whom to tell how far it is.
     """
 
     workload: Workload
@@ -74,6 +76,7 @@ class Look:
     meters: Meters
     max_examples: int | None
     held_out: float = 0.0
+    live: Live | None = None
 
     def examples(self) -> Examples:
         """Return the examples to look at."""
@@ -138,6 +141,7 @@ def _predict(look: Look, model: nn.Module, served: nn.Module) -> tuple[np.ndarra
     labels, predictions = [], []
     examples = look.examples()
     total = min(len(examples), look.max_examples or len(examples))
+    teller = Teller(look.live, "evaluate_variant" if look.stages else "evaluate_baseline")
     with Bar(f"{look.workload.name}: evaluating") as bar:
         for batch, count in _batches(examples, total, look.workload.batch_size):
             inputs = look.runtime.inputs(batch, model)
@@ -148,6 +152,7 @@ def _predict(look: Look, model: nn.Module, served: nn.Module) -> tuple[np.ndarra
             labels.append(batch["labels"][:count].numpy())
             done = sum(map(len, labels))
             bar.tell(done, total, f"{done} of {total} examples")
+            teller.tell(done, total, "examples")
     return np.concatenate(labels), np.concatenate(predictions)
 
 

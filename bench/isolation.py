@@ -124,8 +124,8 @@ def in_fresh_process(function: Callable[..., T], *arguments: Any, limit: Limit =
     interruption.check()
     context = _fresh()
     ours, theirs = context.Pipe(duplex=False)
-    level, log_file = logging.getLogger().level, _log_file()
-    child = context.Process(target=_child, args=(theirs, level, log_file, function, arguments))
+    level, kept_in = logging.getLogger().level, log_file()
+    child = context.Process(target=_child, args=(theirs, level, kept_in, function, arguments))
     try:
         child.start()
         theirs.close()
@@ -218,8 +218,8 @@ def _death(exit_code: int | None, function: Callable[..., Any]) -> str:
     return f"the process of {function.__name__} ended with status {exit_code}"
 
 
-def _log_file() -> str | None:
-    """Where the parent logs to, so that the child's lines land in the same file."""
+def log_file() -> str | None:
+    """Return where this process logs to, so that a child's lines land in the same file."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.FileHandler):
             return handler.baseFilename

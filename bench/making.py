@@ -45,6 +45,8 @@ def make(order: Order, what: str, stage: Stage, limit: Limit) -> bool:
             log.info("%s: reused, made meanwhile (%s)", what, order.folder.name)
             return False
         log.info("%s: making it (%s)", what, order.folder.name)
+        if order.live is not None:
+            order.live.event("making", what)
         if stage == "prepare":
             in_fresh_process(produce, dataclasses.replace(order, beside_others=True), limit=limit)
         else:

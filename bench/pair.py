@@ -18,11 +18,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import artefacts, digests, evaluation, making, proof, recording, search, store
+from bench import artefacts, digests, evaluation, live, making, proof, recording, search, store
 from bench.asked import Pair, require
 from bench.comparison import Bout, Measured, compare
 from bench.evaluation import Evaluation, Look
 from bench.isolation import in_fresh_process
+from bench.live import Live
 from bench.locks import exclusive, host_lock
 from bench.measurement import frames
 from bench.production import Order
@@ -71,18 +72,33 @@ def run(pair: Pair, consider: Callable[[Path, Path], None] | None = None) -> Ran
     """
     require(pair.workload, pair.technique, pair.training, pair.runtime, pair.config["training"])
     searched = _searched(pair)
-    made: list[Path] = []
-    baseline = _make(pair, (), None, made)
-    variant = _make(pair, pair.technique.stages, baseline, made)
+    end = "prepared" if pair.stage == "prepare" else "finished"
+    about = pair.technique.label, pair.workload.metric
+    with live.told(pair.place, pair.host, *about, end) as told:
+        return _run(pair, told, searched, consider)
+
+
+def _run(
+    pair: Pair,
+    told: Live,
+    searched: Search | None,
+    consider: Callable[[Path, Path], None] | None,
+) -> Ran:
+    stages, made = pair.technique.stages, list[Path]()
+    baseline = _make(pair, told, (), None, made)
+    variant = _make(pair, told, stages, baseline, made)
     if pair.stage == "prepare":
         return Ran(None, tuple(made), baseline)
     if consider is not None:
         consider(baseline, variant)
-    seen = (evaluated(pair, (), baseline), evaluated(pair, pair.technique.stages, variant))
+    seen = (
+        evaluated(pair, (), baseline, told=told),
+        evaluated(pair, stages, variant, told=told),
+    )
     cards = (artefacts.read_card(baseline), artefacts.read_card(variant))
     proof.require(pair.technique, cards, seen[1])
     earlier = [spent.phase for spent in resuming.spent_before(store.broken_off(pair.place))]
-    measured = _measure(pair, baseline, variant)
+    measured = _measure(pair, told, baseline, variant)
     record = recording.record(pair, cards, seen, measured, earlier, searched)
     tables = {
         "windows": frames.windows_frame(measured.outcome.windows),
@@ -108,7 +124,9 @@ def _searched(pair: Pair) -> Search | None:
     return found
 
 
-def _make(pair: Pair, stages: Sequence[Technique], source: Path | None, made: list[Path]) -> Path:
+def _make(
+    pair: Pair, told: Live, stages: Sequence[Technique], source: Path | None, made: list[Path]
+) -> Path:
     """Return the folder of a trained model; note whether it was made just now."""
     if source is not None and not stages:
         return source  # A/A: the variant is the baseline
@@ -135,15 +153,22 @@ def _make(pair: Pair, stages: Sequence[Technique], source: Path | None, made: li
         pair.artefacts / digest[:16],
         digest,
         pair.meters,
+        told,
     )
     what = "variant" if stages else "baseline"
+    told.begin(what, "waiting for its turn")
     if making.make(order, what, pair.stage, pair.limits.of("make_h")):
         made.append(order.folder)
+        told.event("saved", f"{what} {order.folder.name}")
     return order.folder
 
 
 def evaluated(
-    pair: Pair, stages: Sequence[Technique], folder: Path, held_out: float = 0.0
+    pair: Pair,
+    stages: Sequence[Technique],
+    folder: Path,
+    held_out: float = 0.0,
+    told: Live | None = None,
 ) -> Evaluation:
     """Return what an arm does to the test split, or to what training left out, evaluated once."""
     look = Look(
@@ -155,7 +180,10 @@ def evaluated(
         pair.meters,
         pair.protocol.max_examples,
         held_out,
+        told,
     )
+    if told is not None:
+        told.begin("evaluate_variant" if stages else "evaluate_baseline", "waiting for its turn")
     with exclusive(look.file.with_suffix(".lock"), "whoever is evaluating the same model"):
         if (kept := evaluation.read(look)) is not None:
             return kept
@@ -167,7 +195,7 @@ def evaluated(
     return found
 
 
-def _measure(pair: Pair, baseline: Path, variant: Path) -> Measured:
+def _measure(pair: Pair, told: Live, baseline: Path, variant: Path) -> Measured:
     log.info("measuring under protocol %s", pair.protocol.name)
     bout = Bout(
         pair.workload,
@@ -177,6 +205,8 @@ def _measure(pair: Pair, baseline: Path, variant: Path) -> Measured:
         pair.seed,
         pair.meters,
         resuming.next_file(store.broken_off(pair.place)),
+        told,
     )
-    with host_lock(f"measuring {pair.workload.name} with {pair.technique.name}"):
+    told.begin("measure", "waiting for its turn, or warming up")
+    with host_lock(f"measuring {pair.workload.name} with {pair.technique.name}", windows=True):
         return in_fresh_process(compare, bout, limit=pair.limits.of("measure_h"))

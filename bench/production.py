@@ -21,6 +21,7 @@ from torch import nn
 
 from bench import artefacts, facts, machine, ranks
 from bench.artefacts import Card
+from bench.live import Live, Teller
 from bench.locks import host_share
 from bench.measurement import Gauge, Span, total
 from bench.meters import Meters
@@ -50,6 +51,7 @@ class Order:
         folder: Where the artefact will stand.
         digest: Its name.
         meters: Read around each phase.
+        live: Whom to tell how far it is.
         beside_others: Whether others may prepare on this host meanwhile; else the caller keeps the
             host to itself.
         follows: Whether this process only takes part in what another one makes.
@@ -64,6 +66,7 @@ class Order:
     folder: Path
     digest: str
     meters: Meters
+    live: Live | None = None
     beside_others: bool = False
     follows: bool = False
 
@@ -225,13 +228,17 @@ def _train(
     name = "train" if stage == "train" else "optimise"
     if resuming.latest(place) is None and course.training.save_every is None:
         shutil.rmtree(place, ignore_errors=True)  # nothing of it is in this model
+    teller = Teller(order.live, "baseline" if order.baseline is None else "variant")
     before = resuming.spent_before(place)
     for spent in before:
         gauge.spans.append(_as_span(name, spent.phase))
         history.points += spent.points
+        for point in spent.points:
+            teller.point(**dataclasses.asdict(point))
     title = "training the baseline" if stage == "train" else f"training ({stage})"
     with Bar(f"{order.workload.name}, seed {order.seed}: {title}") as bar:
-        follower = Spending(gauge, bar, stage, resuming.next_file(place), history.alone)
+        file = resuming.next_file(place)
+        follower = Spending(gauge, bar, stage, file, history.alone, teller)
         seen = train(model, course, follower)
     history.items = seen + sum(spent.phase.items for spent in before)
     history.points += follower.points

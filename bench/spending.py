@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench import machine
+from bench.live import Teller
 from bench.measurement import Gauge
 from bench.measurement.figures import available
 from bench.progress import Bar
@@ -27,7 +29,7 @@ NOT_ALONE = (
 
 @dataclass
 class Spending:
-    """Follows a training and reads the meters whenever it logs its loss: some twenty times.
+    """Follows a training, tells of it, and reads the meters whenever it logs a loss: some 20 times.
 
     Attributes:
         gauge: In whose open span the training runs.
@@ -35,6 +37,7 @@ class Spending:
         stage: ``train``, or the label of the technique's stage.
         file: Where it is noted what this process has spent.
         alone: Tells whether all joules that are counted are this training's.
+        teller: Tells whoever watches.
         points: What was logged.
         events: What happened beside it.
         items: Examples that were seen.
@@ -45,6 +48,7 @@ class Spending:
     stage: str
     file: Path
     alone: Callable[[], bool]
+    teller: Teller
     points: list[Logged] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     items: int = 0
@@ -56,6 +60,7 @@ class Spending:
         """Note a step, and move the bar."""
         self.items = items
         self.bar.tell(step, steps, f"step {step}{self._note}")
+        self.teller.tell(step, steps, f"{self.stage}{self._note}")
 
     def logged(self, step: int, loss: float, learning_rate: float) -> None:
         """Note a loss, and what it has cost until here."""
@@ -70,6 +75,7 @@ class Spending:
     def noted(self, step: int, kind: str, text: str) -> None:
         """Note an event, and say it at once."""
         self.events.append(Event(self.stage, step, kind, text))
+        self.teller.event(kind, f"{self.stage}, step {step}: {text}")
         log.warning("%s, step %d: %s", self.stage, step, text)
 
     def saved(self, step: int) -> None:
@@ -81,7 +87,10 @@ class Spending:
         spent_s = time.monotonic() - self._begin
         empty = dict.fromkeys(("loss", "learning_rate", "validation_loss", "metric"))
         found = {**empty, **values}
-        self.points.append(Logged(self.stage, step, wall_s=spent_s, readings=readings, **found))
+        point = Logged(self.stage, step, wall_s=spent_s, readings=readings, **found)
+        self.points.append(point)
+        told = point if self.alone() else uncounted(point, NOT_ALONE)
+        self.teller.point(**dataclasses.asdict(told), items=self.items)
         self._note_spent()
 
     def _note_spent(self) -> None:

@@ -11,6 +11,8 @@ from unittest.mock import patch
 
 import pytest
 
+from bench import locks
+
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Two processes with as many threads as cores each wait for each other most of the time.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -21,6 +23,16 @@ def environment() -> Iterator[None]:
     """Take back what a command has told its children by the environment, such as ``-q``."""
     with patch.dict(os.environ):
         yield
+
+
+@pytest.fixture
+def own_lock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Return a folder for the host's lock, so that whoever measures here meanwhile is not seen."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o1777)
+        monkeypatch.setattr(locks, "SHARED_FOLDERS", (folder,))
+        yield folder
 
 
 @pytest.fixture

@@ -84,7 +84,7 @@ def meters(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Non
     """Return a function that puts stand-ins in the place of the meters, and time on a diet."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(examination, "Pace", lambda **_: QUICK)
-    monkeypatch.setattr(examination, "host_lock", lambda _: contextlib.nullcontext())
+    monkeypatch.setattr(examination, "host_lock", lambda *_, **__: contextlib.nullcontext())
     monkeypatch.setattr(examination.sensors, "unreadable", list)
     monkeypatch.setattr(checks, "AA", BRIEF)
 

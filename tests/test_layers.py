@@ -33,6 +33,7 @@ LAYERS = {
     "store": 5,
     "flat": 5,
     "collection": 6,
+    "live": 6,
     "training": 5,
     "meters.counters": 5,
     "meters.codecarbon": 5,

@@ -49,7 +49,7 @@ def examine(
     pace = pace or (Pace(slices=6) if quick else Pace())
     # The country moves grams of CO2 only, and none are shown here.
     meters = (Counters(), Polled(), CodeCarbon(country_iso_code="USA"))
-    alone = contextlib.nullcontext() if quick else host_lock("python -m bench.doctor")
+    alone = contextlib.nullcontext() if quick else host_lock("python -m bench.doctor", windows=True)
     with alone, Meters(meters, required=False) as opened, Bar("doctor") as bar:
         found = sensors.of(opened)
         bar.tell(1, 4, "watching the counters move")

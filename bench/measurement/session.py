@@ -32,7 +32,7 @@ from bench.readings import Overhead
 from bench.records import Discard, Latency
 from bench.statistics.ratios import block_log_ratios, half_width
 
-__all__ = ["ORDERS", "ArmName", "Load", "Outcome", "Session", "Window", "per_item"]
+__all__ = ["ORDERS", "ArmName", "Block", "Load", "Outcome", "Session", "Window", "per_item"]
 
 ORDERS: tuple[tuple[ArmName, ...], ...] = (
     ("baseline", "variant", "variant", "baseline"),
@@ -86,8 +86,23 @@ class Outcome:
     invalid: str | None
 
 
-Told = Callable[[int, int, float, tuple[Span, ...]], None]
-"""Blocks kept so far, the least still wanted, the interval's half-width, the block's spans."""
+@dataclass(frozen=True, slots=True)
+class Block:
+    """What a session tells of the block behind it.
+
+    Attributes:
+        windows: Its four windows in their order.
+        discard: Why it was thrown away, if it was.
+        last: Whether no other follows: what comes next is measured without a lead-in.
+    """
+
+    windows: tuple[Window, ...]
+    discard: Discard | None
+    last: bool
+
+
+Told = Callable[[int, int, float, Block], None]
+"""Blocks kept so far, the least still wanted, the interval's half-width, and the latest block."""
 
 
 @dataclass
@@ -193,8 +208,8 @@ class Session:
         windows: list[Window] = []
         discards: list[Discard] = []
         first = draw.randrange(2)
-        kept, number = 0, 0
-        while not self._enough(windows, kept, len(discards)):
+        kept, number, enough = 0, 0, False
+        while not enough:
             block = self._block(number, ORDERS[(first + number) % 2], draw)
             bad = violated([(window.arm, window.span) for window in block], limits)
             if bad is None:
@@ -206,8 +221,9 @@ class Session:
                 block = [dataclasses.replace(window, kept=False) for window in block]
             windows.extend(block)
             number += 1
-            spans = tuple(window.span for window in block)
-            self.tell(kept, self.protocol.min_blocks, self._half_width(windows), spans)
+            enough = self._enough(windows, kept, len(discards))
+            told = Block(tuple(block), discards[-1] if bad else None, enough)
+            self.tell(kept, self.protocol.min_blocks, self._half_width(windows), told)
         return windows, discards
 
     def _block(self, number: int, order: tuple[ArmName, ...], draw: random.Random) -> list[Window]:
