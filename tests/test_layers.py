@@ -82,7 +82,9 @@ LAYERS = {
     "validate": 9,
     "push": 9,
     "sweeping": 9,
+    "dashboard.data": 10,
     "pair": 10,
+    "dashboard": 11,
     "__main__": 11,
     "tune": 12,
 }
@@ -126,7 +128,7 @@ FENCES = {
     "matplotlib": {"reporting.figures"},
     "seaborn": {"reporting.figures"},
     "typst": {"reporting.typeset"},
-    "xlsxwriter": {"reporting.workbook"},
+    "xlsxwriter": {"reporting.workbook", "dashboard.data.sheets"},
 }
 """Libraries that only some modules may know."""
 
