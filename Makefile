@@ -6,7 +6,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: help bench test test-slow test-slurm check report paper validate doctor overhead lock impact-tracker clean
+.PHONY: help bench test test-slow test-slurm test-browser check dashboard report paper validate doctor overhead lock impact-tracker clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -26,6 +26,12 @@ test-slow: $(READY) ## the tests that train and measure for minutes
 
 test-slurm: $(READY) ## the tests that start a Slurm of this host: as root, with Debian's slurm-wlm and munge
 	@$(RUN) -m pytest -m slurm
+
+test-browser: $(READY) ## the dashboard in Debian's Chromium (apt-get install chromium)
+	@$(RUN) -m pytest -m browser
+
+dashboard: $(READY) ## show the results in a browser: http://127.0.0.1:8080/
+	@$(RUN) -m bench.dashboard results
 
 report: $(READY) ## rebuild the tables from the records
 	@$(RUN) -m bench.report
@@ -54,7 +60,7 @@ overhead: $(READY) ## cost of the harness against bare loops, as ratios
 LOCK := $(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate
 lock: $(READY) ## renew the pinned requirements
-	$(LOCK) --extra measure --extra tune --extra develop pyproject.toml requirements/build.in -o requirements/all.txt
+	$(LOCK) --extra measure --extra tune --extra dashboard --extra develop pyproject.toml requirements/build.in -o requirements/all.txt
 	$(LOCK) pyproject.toml requirements/build.in -c requirements/all.txt -o requirements/report.txt
 
 IMPACT := .venv-impact-tracker

@@ -129,6 +129,9 @@ FENCES = {
     "seaborn": {"reporting.figures"},
     "typst": {"reporting.typeset"},
     "xlsxwriter": {"reporting.workbook", "dashboard.data.sheets"},
+    "nicegui": {"dashboard.pages", "dashboard.server"},
+    "fastapi": {"dashboard.server"},
+    "uvicorn": {"dashboard.server"},
 }
 """Libraries that only some modules may know."""
 

@@ -184,7 +184,7 @@ COLUMNS = (
     Column("session", "session", _whole),
     Column("measure", "unit", words=True, sorts=True, text="unit"),
     Column("ratio", "ratio", ratio, sorts=True),
-    Column("low", "interval", words=True, text="interval"),
+    Column("low", "interval", text="interval"),
     Column("high", "interval", page=False),
     Column("per_item", "per_sample", text="per_item_shown"),
     Column("metric", "metric", words=True, page=False),
