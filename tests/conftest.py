@@ -27,7 +27,7 @@ def environment() -> Iterator[None]:
 
 @pytest.fixture
 def own_lock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Return a folder for the host's lock, so that whoever measures here meanwhile is not seen."""
+    """Return a folder for the host's lock, like /tmp: who measures here meanwhile is not seen."""
     with tempfile.TemporaryDirectory(dir="/tmp") as name:
         folder = Path(name)
         folder.chmod(0o1777)

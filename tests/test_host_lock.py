@@ -7,9 +7,7 @@ import os
 import stat
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -38,16 +36,6 @@ with locks.host_lock("the other one"):
 """
 
 
-@pytest.fixture
-def shared(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Return a folder such as /tmp, in the place of the real ones; other users reach it."""
-    with tempfile.TemporaryDirectory(dir="/tmp") as name:
-        folder = Path(name)
-        folder.chmod(0o1777)
-        monkeypatch.setattr(locks, "SHARED_FOLDERS", (folder,))
-        yield folder
-
-
 def holder(folder: Path, hold_s: float, uid: int = -1) -> subprocess.Popen[str]:
     command = [sys.executable, "-u", "-c", HOLDER, str(folder), str(hold_s), str(uid)]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
@@ -59,10 +47,10 @@ def line(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline().strip()
 
 
-def test_whoever_waits_is_told_who_measures_what_and_since_when(shared: Path) -> None:
+def test_whoever_waits_is_told_who_measures_what_and_since_when(own_lock: Path) -> None:
     with host_lock("training digits"):
-        signed = json.loads((shared / "joulebench.lock").read_text())
-        second = holder(shared, hold_s=0)
+        signed = json.loads((own_lock / "joulebench.lock").read_text())
+        second = holder(own_lock, hold_s=0)
         told = line(second)
         time.sleep(0.3)  # time to enter, if it were let
         released_s = time.monotonic()
@@ -70,44 +58,44 @@ def test_whoever_waits_is_told_who_measures_what_and_since_when(shared: Path) ->
     assert second.wait(PATIENCE_S) == 0
     assert told == (
         f"waiting for training digits of {signed['user']} (process {os.getpid()}, "
-        f"since {signed['since']}) ({shared / 'joulebench.lock'})"
+        f"since {signed['since']}) ({own_lock / 'joulebench.lock'})"
     )
 
 
-def test_the_lock_is_free_once_its_holder_is_killed(shared: Path) -> None:
-    with holder(shared, hold_s=600) as first:
+def test_the_lock_is_free_once_its_holder_is_killed(own_lock: Path) -> None:
+    with holder(own_lock, hold_s=600) as first:
         assert line(first).startswith("in at ")
-        with holder(shared, hold_s=0) as second:
+        with holder(own_lock, hold_s=0) as second:
             assert f"the other one of {locks._user()} (process {first.pid}," in line(second)
             first.kill()
             assert line(second).startswith("in at ")
 
 
-def test_the_lock_is_let_go_and_unsigned_when_its_block_raises(shared: Path) -> None:
+def test_the_lock_is_let_go_and_unsigned_when_its_block_raises(own_lock: Path) -> None:
     with pytest.raises(ZeroDivisionError), host_lock():
         _ = 1 / 0
-    assert (shared / "joulebench.lock").read_text() == ""
-    with holder(shared, hold_s=0) as second:
+    assert (own_lock / "joulebench.lock").read_text() == ""
+    with holder(own_lock, hold_s=0) as second:
         assert line(second).startswith("in at ")
 
 
-def test_the_file_is_for_all_users_whatever_the_umask(shared: Path) -> None:
+def test_the_file_is_for_all_users_whatever_the_umask(own_lock: Path) -> None:
     former = os.umask(0o077)
     try:
         with host_lock():
             pass
     finally:
         os.umask(former)
-    assert stat.S_IMODE((shared / "joulebench.lock").stat().st_mode) == 0o666
+    assert stat.S_IMODE((own_lock / "joulebench.lock").stat().st_mode) == 0o666
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can be two")
 @pytest.mark.parametrize("first_uid", [0, NOBODY_UID])
-def test_two_users_exclude_each_other(shared: Path, first_uid: int) -> None:
+def test_two_users_exclude_each_other(own_lock: Path, first_uid: int) -> None:
     second_uid = NOBODY_UID - first_uid
-    with holder(shared, hold_s=600, uid=first_uid) as first:
+    with holder(own_lock, hold_s=600, uid=first_uid) as first:
         assert line(first).startswith("in at ")
-        with holder(shared, hold_s=0, uid=second_uid) as second:
+        with holder(own_lock, hold_s=0, uid=second_uid) as second:
             told = line(second)
             assert told.startswith("waiting for the other one of ")
             assert f"(process {first.pid}," in told
@@ -116,10 +104,10 @@ def test_two_users_exclude_each_other(shared: Path, first_uid: int) -> None:
 
 
 def test_a_file_of_another_user_is_opened_without_creating_it(
-    shared: Path, monkeypatch: pytest.MonkeyPatch
+    own_lock: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As the kernel does with fs.protected_regular: O_CREAT on an existing file is refused."""
-    (shared / "joulebench.lock").touch()
+    (own_lock / "joulebench.lock").touch()
     real = os.open
 
     def protected(path: Path, flags: int, mode: int = 0o777) -> int:
@@ -130,12 +118,12 @@ def test_a_file_of_another_user_is_opened_without_creating_it(
     with monkeypatch.context() as kernel:
         kernel.setattr(os, "open", protected)
         with host_lock("mine"):
-            signed = os.pread(real(shared / "joulebench.lock", os.O_RDONLY), 100, 0)
+            signed = os.pread(real(own_lock / "joulebench.lock", os.O_RDONLY), 100, 0)
     assert b"mine" in signed
 
 
 def test_a_file_that_is_closed_to_us_names_the_command(
-    shared: Path, monkeypatch: pytest.MonkeyPatch
+    own_lock: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def closed(*_: object) -> int:
         raise PermissionError(13, "closed")
@@ -147,20 +135,20 @@ def test_a_file_that_is_closed_to_us_names_the_command(
             pass
 
 
-def test_a_link_in_the_place_of_the_lock_is_not_followed(shared: Path, tmp_path: Path) -> None:
+def test_a_link_in_the_place_of_the_lock_is_not_followed(own_lock: Path, tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("precious")
-    (shared / "joulebench.lock").symlink_to(victim)
+    (own_lock / "joulebench.lock").symlink_to(victim)
     with pytest.raises(LockError, match="is no plain file"), host_lock():
         pass
     assert victim.read_text() == "precious"
 
 
-def test_what_is_written_in_the_file_by_anyone_does_no_harm(shared: Path) -> None:
-    with holder(shared, hold_s=600) as first:
+def test_what_is_written_in_the_file_by_anyone_does_no_harm(own_lock: Path) -> None:
+    with holder(own_lock, hold_s=600) as first:
         assert line(first).startswith("in at ")
-        (shared / "joulebench.lock").write_text('{"what": "\\u001b[2J", "user": 1}')
-        with holder(shared, hold_s=0) as second:
+        (own_lock / "joulebench.lock").write_text('{"what": "\\u001b[2J", "user": 1}')
+        with holder(own_lock, hold_s=0) as second:
             assert line(second).startswith("waiting for another measurement on this host (")
             first.kill()
             assert line(second).startswith("in at ")

@@ -6,8 +6,6 @@ import dataclasses
 import os
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -62,16 +60,6 @@ def test_a_model_whose_bits_have_changed_is_set_aside_and_made_anew(tmp_path: Pa
     assert (aside / artefacts.WEIGHTS).read_bytes() == content
 
 
-@pytest.fixture
-def shared(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Return a folder such as /tmp for the host's lock."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        folder.chmod(0o1777)
-        monkeypatch.setattr(locks, "SHARED_FOLDERS", (folder,))
-        yield folder
-
-
 SHARER = """
 import sys, time
 from pathlib import Path
@@ -108,37 +96,37 @@ def release(process: subprocess.Popen[str]) -> str:
     return line(process)
 
 
-def test_whoever_prepares_alone_knows_it(shared: Path) -> None:
+def test_whoever_prepares_alone_knows_it(own_lock: Path) -> None:
     with locks.host_share("mine") as alone:
         assert alone()
     with locks.host_share("mine, once more") as alone:
         assert alone()
 
 
-def test_two_may_prepare_at_once_and_both_know_it(shared: Path) -> None:
-    with sharer(shared) as first:
+def test_two_may_prepare_at_once_and_both_know_it(own_lock: Path) -> None:
+    with sharer(own_lock) as first:
         assert line(first) == "in"
         with locks.host_share("mine") as alone:
             assert not alone()
         assert release(first) == "False"
 
 
-def test_one_that_came_and_went_is_known_to_have_been_there(shared: Path) -> None:
+def test_one_that_came_and_went_is_known_to_have_been_there(own_lock: Path) -> None:
     with locks.host_share("mine") as alone:
         assert alone()
-        with sharer(shared) as second:
+        with sharer(own_lock) as second:
             assert line(second) == "in"
             assert release(second) == "False"
         assert not alone()
 
 
-def test_a_measurement_waits_until_nobody_prepares(shared: Path) -> None:
+def test_a_measurement_waits_until_nobody_prepares(own_lock: Path) -> None:
     code = SHARER.replace('host_share("the other one") as alone', 'host_lock("measuring")')
     code = code.replace("print(alone(), flush=True)", "pass")
     with (
         locks.host_share("mine"),
         subprocess.Popen(
-            [sys.executable, "-u", "-c", code, str(shared)],
+            [sys.executable, "-u", "-c", code, str(own_lock)],
             env=os.environ | {"PYTHONPATH": str(ROOT)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -152,10 +140,10 @@ def test_a_measurement_waits_until_nobody_prepares(shared: Path) -> None:
         measurer.kill()
 
 
-def test_a_model_that_was_made_beside_others_has_no_joules(tmp_path: Path, shared: Path) -> None:
+def test_a_model_that_was_made_beside_others_has_no_joules(tmp_path: Path, own_lock: Path) -> None:
     from bench.production import produce
 
-    with sharer(shared) as other:
+    with sharer(own_lock) as other:
         assert line(other) == "in"
         order = dataclasses.replace(order_of(tmp_path), beside_others=True)
         produce(dataclasses.replace(order, meters=Meters((Flat(),), required=True)))

@@ -69,6 +69,14 @@ class Folder:
             raise BrokenError(f"{shown(relative)}: leads out of the folder of the results")
         return found
 
+    def names(self, relative: str) -> list[str]:
+        """Return what a folder below holds, sorted; nothing where there is none to look into."""
+        try:
+            with os.scandir(self.path(relative)) as entries:
+                return sorted(entry.name for entry in entries)
+        except (OSError, BrokenError):
+            return []
+
     def size(self, relative: str, most_bytes: int = store.MOST_BYTES) -> int:
         """Return the bytes of a plain file.
 

@@ -66,14 +66,9 @@ def record_of(folder: Folder, snapshot: Snapshot, name: str) -> tuple[Record, st
 
 def _there(folder: Folder) -> Iterator[tuple[str, int, float]]:
     """Yield name, bytes and time of making of every model."""
-    try:
-        base = folder.path(ARTEFACTS)
-        entries = sorted(entry.name for entry in os.scandir(base) if _NAME.fullmatch(entry.name))
-    except (OSError, BrokenError):
-        return
-    for name in entries:
+    for name in filter(_NAME.fullmatch, folder.names(ARTEFACTS)):
         try:
-            status = os.lstat(base / name / WEIGHTS)
+            status = os.lstat(folder.root / ARTEFACTS / name / WEIGHTS)
         except OSError:
             continue  # being made, or something else
         if stat.S_ISREG(status.st_mode):

@@ -149,9 +149,11 @@ class States:
 
     def _files(self) -> Iterator[tuple[str, tuple[int, int]]]:
         """Yield every state, and files of events, with time of change and size."""
-        for host in _names(self.folder, live.FOLDER):
-            for name in _names(self.folder, f"{live.FOLDER}/{host}"):
+        for host in self.folder.names(live.FOLDER):
+            for name in self.folder.names(f"{live.FOLDER}/{host}"):
                 relative = f"{live.FOLDER}/{host}/{name}"
+                if host.startswith(".") or name.startswith("."):
+                    continue  # half written
                 if not name.endswith(".json") and name != live.EVENTS:
                     continue
                 try:
@@ -168,14 +170,6 @@ class States:
         except BrokenError as err:
             self.broken[name] = str(err)
             return None
-
-
-def _names(folder: Folder, relative: str) -> list[str]:
-    try:
-        path = folder.path(relative)
-        return sorted(entry.name for entry in os.scandir(path) if not entry.name.startswith("."))
-    except (OSError, BrokenError):
-        return []
 
 
 def _running(name: str, document: dict[str, Any], here: str) -> Running | None:

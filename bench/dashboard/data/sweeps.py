@@ -138,12 +138,7 @@ class Sweeps:
         return None
 
     def _names(self) -> list[str]:
-        try:
-            entries = os.scandir(self.folder.path(LOGS))
-        except (OSError, BrokenError):
-            return []
-        with entries:
-            names = sorted((entry.name for entry in entries), reverse=True)[:LATEST]
+        names = self.folder.names(LOGS)[::-1][:LATEST]
         return [name for name in names if (self.folder.root / LOGS / name / PLAN).exists()]
 
     def _planned(self, name: str) -> _Known | None:

@@ -10,9 +10,9 @@ from bench.dashboard import charts
 from bench.dashboard.data import runs
 from bench.dashboard.data.folder import words as plain
 from bench.dashboard.data.runs import Opened
-from bench.dashboard.pages.frame import Place, follow
+from bench.dashboard.pages.frame import Place
 from bench.dashboard.pages.parts import Grid, Picture, heading, take, whole
-from bench.dashboard.pages.run import chosen, latest
+from bench.dashboard.pages.run import chosen, keep_up, latest
 from bench.reporting.cells import interval, ratio
 
 
@@ -39,11 +39,7 @@ def show(place: Place) -> None:
     each = Grid(place, whole(lambda: runs.session(folder, latest(place, found)).sheet))
     take(place, "windows", "discards", query=f"pair={quote(found.place)}")
 
-    def update() -> None:
-        now = latest(place, found)
-        if now.state != found.state:
-            ui.navigate.to(place.link("pair", pair=found.place))
-            return
+    def show_more(now: Opened) -> None:
         came_in = runs.session(folder, now)
         windows.show(charts.windows(came_in, words))
         running.show(charts.running_ratio(came_in, words))
@@ -52,9 +48,8 @@ def show(place: Place) -> None:
         none.set_visibility(not came_in.discards)
         thrown.table.set_visibility(bool(came_in.discards))
 
-    update()
-    if found.record is None:
-        follow(place, update)
+    show_more(found)
+    keep_up(place, found, "pair", show_more)
 
 
 def _verdict(place: Place, found: Opened) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
@@ -55,16 +56,24 @@ def show(place: Place) -> None:
     take(place, *names, query=f"pair={quote(found.place)}")
     _texts(place, found)
 
+    def show_more(now: Opened) -> None:
+        for name, shown in _options(place, runs.training(folder, now)).items():
+            pictures[name].show(shown)
+        points.refresh()
+
+    keep_up(place, found, "run", show_more)
+
+
+def keep_up(place: Place, found: Opened, page: str, show_more: Callable[[Opened], None]) -> None:
+    """Show what comes in of a pair without a record, and build its page again for any other."""
+
     def update() -> None:
         now = latest(place, found)
         if now.state != found.state:
             # It has got its record, has failed, or has begun anew.
-            ui.navigate.to(place.link("run", pair=found.place))
+            ui.navigate.to(place.link(page, pair=found.place))
             return
-        came_in = runs.training(folder, now)
-        for name, shown in _options(place, came_in).items():
-            pictures[name].show(shown)
-        points.refresh()
+        show_more(now)
 
     if found.record is None:
         follow(place, update)
