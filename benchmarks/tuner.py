@@ -88,12 +88,24 @@ def race(seed: int, sampler: str, trials: int, words: Sequence[str]) -> Race:
     found = {name: worker.study.search() for name, worker in workers.items()}
     for worker in workers.values():
         worker.close()
+    for name, search in found.items():
+        require_measured(seed, name, search)
     return Race(
         seed,
         {name: volume(search) for name, search in found.items()},
         {name: _states(search) for name, search in found.items()},
         {name: search.wall_s / 60 for name, search in found.items()},
     )
+
+
+def require_measured(seed: int, sampler: str, search: Search) -> None:
+    """Refuse a search that could measure nothing: two of them would look equally good."""
+    reasons = [tried.reason for tried in search.tried if tried.state == "failed"]
+    if reasons and not points(search):
+        raise SystemExit(
+            f"seed {seed}: {sampler} measured no trial, so there is nothing to compare: "
+            f"{len(reasons)} failed, the first with: {reasons[0]}"
+        )
 
 
 def _states(search: Search) -> str:
@@ -103,12 +115,13 @@ def _states(search: Search) -> str:
 
 def table(races: Sequence[Race], sampler: str, trials: int, words: Sequence[str]) -> str:
     """Return the report in Markdown."""
+    said = [word for word in words if not word.startswith("store.root=")]
     won = sum(one.volumes[sampler] >= one.volumes[RANDOM] for one in races)
     lines = [
         "# The tuner against random search",
         "",
         f"`python -m benchmarks.tuner`: {trials} trials each under protocol search,"
-        f" {', '.join(words) or 'defaults'}; the searches take turns. Optuna {version('optuna')},"
+        f" {', '.join(said) or 'defaults'}; the searches take turns. Optuna {version('optuna')},"
         f" Python {platform.python_version()}, {os.cpu_count()} cores.",
         "",
         f"| seed | hypervolume, {sampler} | random | ratio | measured / hopeless / failed |"
