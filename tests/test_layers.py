@@ -83,6 +83,7 @@ LAYERS = {
     "push": 9,
     "sweeping": 9,
     "dashboard.data": 10,
+    "ci": 9,
     "pair": 10,
     "dashboard": 11,
     "__main__": 11,
@@ -132,6 +133,8 @@ FENCES = {
     "nicegui": {"dashboard.pages", "dashboard.server"},
     "fastapi": {"dashboard.server"},
     "uvicorn": {"dashboard.server"},
+    "pytest": {"ci.fixture", "ci.reports", "ci.settings", "ci.storage", "ci.worker"},
+    "pytest_benchmark": {"ci.storage"},
 }
 """Libraries that only some modules may know."""
 

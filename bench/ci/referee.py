@@ -1,0 +1,251 @@
+"""The middle of a job: it pairs the tests of two commits and lets both sides take turns.
+
+The head's pytest is the user's own; the base's follows it, test by test. A test that fails is
+measured again in two fresh processes before it is said to: where a program's memory lies differs
+from process to process and can cost some percent, which no number of blocks of one process shows.
+Source: Mytkowicz et al. (2009) Producing wrong data without doing anything obviously wrong, ASPLOS;
+Kalibera and Jones (2013) Rigorous benchmarking in reasonable time, ISMM.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench import codec
+from bench.ci.conclusion import Subject, concluded
+from bench.ci.instructions import InstructionsError
+from bench.ci.instruments import Instruments
+from bench.ci.link import Exchange
+from bench.ci.parties import Call, Party, PartyError, RaisedError, RemoteSide
+from bench.ci.results import Result
+from bench.ci.rules import STAGE_SHARE, rules_for
+from bench.ci.sides import Side
+from bench.ci.turns import Rules, seed_of, take_turns
+from bench.ci.words import interval
+from bench.locks import LockError, host_lock
+from bench.measurement.windows import ArmName
+from bench.meters import MeterError
+
+_FRESH_SEED = "1"
+"""Of hashes in fresh processes, where the first ones had 0: other tables, another layout."""
+
+
+@dataclass
+class Job:
+    """What is measured against what.
+
+    Attributes:
+        head: How the user's pytest is started.
+        base: How the base's is; given what the head said of itself. ``None`` if the base has none
+            of the test files.
+        against: Name of the base.
+        changed: Files that differ between both, relative to the checkout.
+        folder: For logs and the line.
+    """
+
+    head: Call
+    base: Callable[[dict[str, Any]], Call | None]
+    against: str
+    changed: frozenset[str]
+    folder: Path
+
+
+@dataclass
+class Referee:
+    """Runs one job.
+
+    Attributes:
+        job: What is measured against what.
+        results: What the head reported, in the end.
+        trouble: Why the base could not be measured at all, if so.
+    """
+
+    job: Job
+    results: list[Result] = field(default_factory=list)
+    trouble: str | None = None
+    _base: Party | None = field(default=None, init=False)
+    _common: frozenset[str] = field(default=frozenset(), init=False)
+    _broken: int = field(default=0, init=False)
+    _instruments: Instruments | None = field(default=None, init=False)
+    _calls: list[Call] = field(default_factory=list, init=False)
+
+    def run(self) -> int:
+        """Run both sides to the end, and return the exit status of the head's pytest.
+
+        Raises:
+            PartyError: The head's pytest cannot be started, or never called.
+        """
+        with Exchange(self.job.folder) as exchange:
+            head = Party("head", self.job.head, exchange, None)
+            try:
+                self._join(head, exchange)
+                self._serve(head, exchange)
+            finally:
+                status = head.end()
+                self._release_base()
+                if self._instruments is not None:
+                    self._instruments.close()
+        return status
+
+    def _join(self, head: Party, exchange: Exchange) -> None:
+        """Start the base, and tell it which tests both have, in the head's order."""
+        try:
+            call = self.job.base(head.hello)
+            if call is None:
+                return
+            self._calls = [self.job.head, call]
+            self._base = Party("base", call, exchange, self.job.folder / "base.log")
+            collected = self._base.heard("collected")
+            there, self._broken = frozenset(collected["tests"]), collected["broken"]
+        except PartyError as err:
+            self._give_up(str(err))
+            there = frozenset()
+        told = head.hear()  # nothing, if its pytest ends before it has collected
+        tests = told["tests"] if told is not None and told.get("event") == "collected" else []
+        self._common = there & frozenset(tests)
+        if self._base is not None:
+            self._base.say({"run": [test for test in tests if test in self._common]})
+
+    def _serve(self, head: Party, exchange: Exchange) -> None:
+        """Answer the head until it has run all its tests."""
+        while (event := head.hear()) is not None:
+            if event.get("event") == "ready":
+                answer = self._answer(head, event, exchange)
+                if answer is not None:
+                    head.say(answer)
+            elif event.get("event") == "end":
+                self.results = [codec.decode(Result, found) for found in event["results"]]
+                return
+
+    def _answer(
+        self, head: Party, event: dict[str, Any], exchange: Exchange
+    ) -> dict[str, Any] | None:
+        """Return what the head shall do about a test; ``None`` if it has failed by itself."""
+        missing = self._missing(event["test"])
+        if missing is not None or self._base is None:
+            return {"do": "alone", "reason": missing}
+        try:
+            result = self._measured(head, self._base, event, exchange)
+        except RaisedError as err:
+            if err.party is head:
+                self._base.say({"do": "skip", "reason": "the head raised"})
+                return None
+            return {"do": "alone", "reason": f"no baseline: {err}"}
+        except (PartyError, MeterError, InstructionsError, LockError) as err:
+            self._give_up(str(err))
+            return {"do": "alone", "reason": f"no baseline: {err}"}
+        document = {"do": "done", "result": dataclasses.asdict(result)}
+        with suppress(PartyError):  # it has served; the next test will tell that it has gone
+            self._base.say(document)
+        return document
+
+    def _missing(self, test: str) -> str | None:
+        """Bring the base to where it can measure a test; return why it cannot, if so."""
+        if self.trouble is not None:
+            return f"no baseline: {self.trouble.splitlines()[0]}"
+        if self._base is None or test not in self._common:
+            if self._broken:
+                files = f"{self._broken} file{'s' * (self._broken > 1)}"
+                return f"no baseline: on the base {files} could not be collected"
+            return "new: the base has no such test"
+        while (event := self._base.hear()) is not None:
+            if event["event"] == "foreign":
+                self._give_up(_foreign(event["modules"]))
+                return f"no baseline: {_foreign(event['modules'])}"
+            if event["event"] == "ready":
+                if event["test"] == test:
+                    return None
+                self._base.say({"do": "skip", "reason": "the head did not get so far"})
+            elif event["test"] == test:
+                return "no baseline: on the base the test ends before it measures"
+        self._give_up(f"the base's pytest ended early{self._base.tail()}")
+        return "no baseline: the base's pytest ended early"
+
+    def _measured(
+        self, head: Party, base: Party, event: dict[str, Any], exchange: Exchange
+    ) -> Result:
+        """Let both take turns; a failure is measured once more in fresh processes."""
+        if self._instruments is None:
+            self._instruments = Instruments.open(event["measure"])
+        rules = rules_for(self._instruments, event["limit"], STAGE_SHARE * event["most_s"])
+        subject = Subject(event["test"], "against", event["limit"], self.job.against)
+        with host_lock(f"the energy check {event['test']}", windows=True):
+            result = _turns(head, base, rules, subject)
+            if result.verdict == "fails":
+                result = self._again(result, rules, subject, exchange)
+        file = subject.test.partition("::")[0]
+        if any(name == file or name.endswith(f"/{file}") for name in self.job.changed):
+            note = "the test's own file differs, too: the ratio is that of test and code together"
+            result = dataclasses.replace(result, reason=_joined(result.reason, note))
+        return result
+
+    def _again(self, first: Result, rules: Rules, subject: Subject, exchange: Exchange) -> Result:
+        """Return what two fresh processes say, which nobody chose for being high."""
+        try:
+            with (
+                self._fresh("head", subject.test, exchange) as head,
+                self._fresh("base", subject.test, exchange) as base,
+            ):
+                second = _turns(head, base, rules, subject)
+        except PartyError as err:
+            return dataclasses.replace(first, reason=f"not confirmed in fresh processes: {err}")
+        spent_s = first.spent_s + second.spent_s
+        told = f"the first processes gave {interval(first)}"
+        if second.verdict == "fails":
+            told = f"confirmed in fresh processes; {told}"
+        else:
+            told = f"{told}, fresh ones {interval(second)}: that is no finding"
+        reason = _joined(second.reason, told)
+        return dataclasses.replace(second, spent_s=spent_s, reason=reason)
+
+    @contextmanager
+    def _fresh(self, side: str, test: str, exchange: Exchange) -> Iterator[Party]:
+        """Give a new process of one side that stands ready to measure one test."""
+        call = self._calls[0 if side == "head" else 1]
+        seeded = {**call.environment, "PYTHONHASHSEED": _FRESH_SEED}
+        log = self.job.folder / f"fresh-{side}.log"
+        party = Party(f"fresh {side}", dataclasses.replace(call, environment=seeded), exchange, log)
+        try:
+            party.heard("collected")
+            party.say({"run": [test]})
+            party.heard("ready")
+            yield party
+            party.say({"do": "skip", "reason": "measured"})
+        finally:
+            party.end()
+
+    def _give_up(self, trouble: str) -> None:
+        """Measure the rest of the head alone."""
+        self.trouble = trouble
+        self._release_base()
+
+    def _release_base(self) -> None:
+        if self._base is not None:
+            self._base.end()
+            self._base = None
+
+
+def _turns(head: Party, base: Party, rules: Rules, subject: Subject) -> Result:
+    measure = rules.measure.name
+    sides: dict[ArmName, Side] = {
+        "baseline": RemoteSide(base, measure),
+        "variant": RemoteSide(head, measure),
+    }
+    return concluded(subject, take_turns(sides, rules, seed_of(subject.test)), rules)
+
+
+def _foreign(modules: list[str]) -> str:
+    return (
+        f"the base took {modules[0]} from the head's tree, so that the head would be measured "
+        "against itself: install the project so that PYTHONPATH comes first (a plain "
+        "`pip install -e .`), or let --prepare install the base's"
+    )
+
+
+def _joined(*reasons: str | None) -> str:
+    return "; ".join(reason for reason in reasons if reason)

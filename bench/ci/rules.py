@@ -1,0 +1,57 @@
+"""How a check is measured: ``conf/check``, fitted to the measure, the limit and the time."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import yaml
+
+from bench.ci.instruments import MACHINE_WIDE, Instruments
+from bench.ci.turns import Rules
+from bench.folders import conf_folder
+from bench.measurement.protocol import Protocol
+
+WINDOW_SHARE = 1 / 80
+"""Of all the time there is, for one window at most: 20 blocks fit."""
+
+STAGE_SHARE = 0.4
+"""Of a check's time, for one measurement against the base commit: a failure is measured again in
+fresh processes, which take the rest to start."""
+
+_OF_ROOM = 1 / 3
+"""Half-width of the interval as a share of what the limit leaves above 1: with a true ratio of 1
+the whole interval then lies below the limit."""
+
+
+def rules_for(instruments: Instruments, limit: float | None, most_s: float) -> Rules:
+    """Return the rules of one measurement.
+
+    Args:
+        instruments: What it is measured with.
+        limit: Ratio above which it fails; a close one asks for a narrow interval.
+        most_s: Seconds it may take.
+    """
+    measure = instruments.measure
+    machine_wide = measure.name in MACHINE_WIDE
+    protocol = read(conf_folder() / "check" / f"{'machine' if machine_wide else 'own'}.yaml")
+    window_s = instruments.window_s(protocol)
+    if not machine_wide:  # windows of a counter, or of the kernel's ticks, cannot be shortened
+        window_s = min(window_s, WINDOW_SHARE * most_s)
+    room = abs(math.log(limit)) if limit is not None else 0.0
+    half_width = min(protocol.half_width, math.expm1(_OF_ROOM * room) or protocol.half_width)
+    bounds = instruments.bounds(protocol)
+    return Rules(protocol, measure, bounds, window_s, half_width, most_s)
+
+
+def read(path: Path) -> Protocol:
+    """Return the protocol that a YAML file holds.
+
+    Raises:
+        ValueError: A key is missing, misspelt or out of range; the message names the file.
+    """
+    values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    try:
+        return Protocol(**values)
+    except (TypeError, ValueError) as err:
+        raise ValueError(f"{path}: {err}") from err

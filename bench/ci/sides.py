@@ -1,0 +1,144 @@
+"""One side of a check: a function, called over and over in windows."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from statistics import median
+from typing import Protocol as Contract
+
+from bench.ci.instruments import Instruments, Taken, synchronise
+from bench.measurement.protocol import Protocol
+
+MOST_RATES = 30
+"""Calibrations after which a side counts as warm, whatever they say."""
+
+_AGREEING = 3
+
+
+class Side(Contract):
+    """What takes turns: a function in this process, or one in another."""
+
+    def warm_up(self, protocol: Protocol, window_s: float, warmup_s: float) -> float:
+        """Work until warm; return wall seconds per call.
+
+        Args:
+            protocol: Says when calibrations agree.
+            window_s: Length of a window, in seconds.
+            warmup_s: Least seconds of work.
+        """
+        ...
+
+    def window(self, calls: int, lead_in: int, core: int) -> Taken:
+        """Call ``lead_in`` times unmeasured, then ``calls`` times in a window.
+
+        Args:
+            calls: That are measured.
+            lead_in: That are not.
+            core: Number of the core to begin on; beyond the last it goes on from the first.
+        """
+        ...
+
+
+class LocalSide:
+    """A function in this process.
+
+    Args:
+        function: Called without arguments; what it returns is dropped.
+        instruments: To measure with.
+    """
+
+    def __init__(self, function: Callable[[], object], instruments: Instruments) -> None:
+        self._function = function
+        self._instruments = instruments
+
+    def warm_up(self, protocol: Protocol, window_s: float, warmup_s: float) -> float:
+        """Work until warm; return wall seconds per call.
+
+        Calls are first doubled until they take a quarter of a window, so that the clock does not
+        weigh. A function that takes longer than the warm-up is called twice, no more.
+        """
+        begin_s = time.monotonic()
+        calls = 1
+        while (seconds := self._timed(calls)) < window_s / 4:
+            calls *= 2
+        wanted = 1 if seconds > warmup_s else _AGREEING
+        rates: list[float] = []
+        while len(rates) < wanted or not self._settled(rates, protocol, begin_s + warmup_s):
+            rates.append(self._timed(calls) / calls)
+        return median(rates[-_AGREEING:])
+
+    def _settled(self, rates: list[float], protocol: Protocol, until_s: float) -> bool:
+        last = rates[-_AGREEING:]
+        agree = max(last) <= (1 + protocol.warmup_tolerance) * min(last)
+        return len(rates) >= MOST_RATES or (agree and time.monotonic() >= until_s)
+
+    def _timed(self, calls: int) -> float:
+        begin_s = time.monotonic()
+        self._repeat(calls)
+        synchronise()
+        return time.monotonic() - begin_s
+
+    def window(self, calls: int, lead_in: int, core: int) -> Taken:
+        """Call ``lead_in`` times unmeasured, then ``calls`` times in a window.
+
+        Garbage is collected in the lead-in, not in the window: there one arm's would be charged to
+        the other.
+        """
+        move_to(core)
+        with _untraced():
+            self._repeat(lead_in)
+            with _uncollected():
+                return self._instruments.take(lambda: self._repeat(calls))
+
+    def _repeat(self, calls: int) -> None:
+        function = self._function
+        for _ in itertools.repeat(None, calls):
+            function()
+
+
+def move_to(core: int) -> None:
+    """Take this thread to one of the cores it may use, and leave it free to go on from there.
+
+    The kernel lets a process stay where it is. Two sides on two cores, of which one shares its
+    silicon with a busy neighbour, would differ by that core in every block. Other threads, of
+    this process and of those it starts, may use all cores as before.
+
+    Args:
+        core: Counted through those that are allowed, again from the first beyond the last.
+    """
+    if not hasattr(os, "sched_setaffinity"):  # only Linux
+        return
+    allowed = os.sched_getaffinity(0)
+    with suppress(OSError):  # one was taken offline meanwhile: then it stays where it is
+        os.sched_setaffinity(0, {sorted(allowed)[core % len(allowed)]})
+    os.sched_setaffinity(0, allowed)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@contextmanager
+def _untraced() -> Iterator[None]:
+    """Keep coverage and profilers that trace lines out of windows."""
+    tracer, profiler = sys.gettrace(), sys.getprofile()
+    sys.settrace(None)
+    sys.setprofile(None)
+    try:
+        yield
+    finally:
+        sys.settrace(tracer)
+        sys.setprofile(profiler)
