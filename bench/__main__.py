@@ -165,6 +165,9 @@ def main(run: Callable[[], None] = job, config: str = "config") -> int:
 
         sys.argv = [word for word in sys.argv if word not in quiet]
         os.environ[QUIET] = "1"
+    # Words may stand on both sides of -m, which Hydra's parser does not take.
+    many = {"-m", "--multirun"} & set(sys.argv[1:])
+    sys.argv[1:] = [*many, *(word for word in sys.argv[1:] if word not in many)]
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch's profiler writes to stderr otherwise
     if not sys.stderr.isatty() or os.environ.get("JOULEBENCH_QUIET"):
         os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")

@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from hydra._internal.utils import get_args_parser
 from runs import QUICK, ROOT, arguments, bench, records
+
+from bench import __main__ as bench_main
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +86,21 @@ def test_another_technique_reuses_the_baseline(
     assert done.returncode == 0, done.stderr
     assert "baseline: reused" in done.stdout
     assert "making it" not in done.stdout  # the A/A pair's variant is the baseline
+
+
+@pytest.mark.parametrize("many", ["-m", "--multirun"])
+def test_words_may_stand_on_both_sides_of_the_word_for_many(
+    many: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    typed = ["bench", "technique=none,bf16", many, "protocol=smoke"]
+    monkeypatch.setattr(sys, "argv", [*typed])
+    seen: list[str] = []
+    assert bench_main.main(lambda: seen.extend(sys.argv)) == 0
+    found = get_args_parser().parse_args(seen[1:])
+    assert found.multirun is True
+    assert found.overrides == ["technique=none,bf16", "protocol=smoke"]
+    with pytest.raises(SystemExit):  # as it was typed
+        get_args_parser().parse_args(typed[1:])
 
 
 def test_quiet_says_nothing_and_the_log_says_all(tmp_path: Path) -> None:
