@@ -87,7 +87,7 @@ class History:
     """
 
     alone: Callable[[], bool]
-    items: int = 0
+    items: float = 0
     points: list[Logged] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     peak_memory_bytes: int | None = None

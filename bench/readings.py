@@ -42,13 +42,14 @@ class Phase:
         wall_s: Seconds on a monotonic clock.
         cpu_s: CPU-seconds of the process tree.
         readings: Joules by meter and component.
-        items: Samples processed (training examples, inferences), 0 where that means nothing.
+        items: Samples processed (training examples, inferences), or what stands for them, such as
+            seconds of audio; 0 where that means nothing.
     """
 
     wall_s: float
     cpu_s: float
     readings: tuple[Reading, ...] = ()
-    items: int = 0
+    items: float = 0
 
 
 @dataclass(frozen=True, slots=True)

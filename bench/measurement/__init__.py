@@ -53,7 +53,7 @@ class Span:
         """Seconds between the two clock reads."""
         return (self.end_ns - self.start_ns) * 1e-9
 
-    def as_phase(self, items: int = 0) -> Phase:
+    def as_phase(self, items: float = 0) -> Phase:
         """Return what the record keeps of it."""
         return Phase(self.wall_s, self.cpu_s, self.readings, items)
 

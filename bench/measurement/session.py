@@ -46,12 +46,12 @@ class Load:
 
     Attributes:
         run: Runs so many forward passes, one batch each, and nothing else.
-        batch_items: Samples of one pass.
+        batch_items: Samples of one pass, or what stands for them, such as seconds of audio.
         request: Answers one request: a forward pass of a single example.
     """
 
     run: Callable[[int], None]
-    batch_items: int
+    batch_items: float
     request: Callable[[], None]
 
 

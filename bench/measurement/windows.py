@@ -24,7 +24,7 @@ class Window:
         order: ``ABBA`` or ``BAAB``.
         position: 0 to 3 within the block.
         arm: Whose work it was.
-        items: Samples processed.
+        items: Samples processed, or what stands for them, such as seconds of audio.
         span: What was read.
         kept: False if its block was discarded.
     """
@@ -33,7 +33,7 @@ class Window:
     order: str
     position: int
     arm: ArmName
-    items: int
+    items: float
     span: Span
     kept: bool
 

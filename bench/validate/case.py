@@ -31,7 +31,8 @@ _MEASURED = ("_j", "_start_c")
 _WHOLE, _NUMBER, _TEXT, _BOOL = "iu", "iuf", "O", "b"
 TABLES: Mapping[str, Mapping[str, str]] = {
     "windows": {
-        **dict.fromkeys(("block", "position", "start_ns", "end_ns", "items"), _WHOLE),
+        **dict.fromkeys(("block", "position", "start_ns", "end_ns"), _WHOLE),
+        "items": _NUMBER,
         **dict.fromkeys(("order", "arm"), _TEXT),
         **dict.fromkeys(("wall_s", "cpu_s", "steal_share", "foreign_share"), _NUMBER),
         **dict.fromkeys(("cpu_throttles", "major_faults"), _NUMBER),

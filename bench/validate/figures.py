@@ -161,7 +161,8 @@ def _totals(case: Case) -> Iterator[Finding]:
                 yield case.error(
                     "per-item",
                     f"comparisons[{place}].{name}_per_item is {per_item:.6g}, but phase infer of "
-                    f"the {name} has {total:.6g} for {phase.items} items: {factor:.4g} times that",
+                    f"the {name} has {total:.6g} for {phase.items:.8g} items: {factor:.4g} times "
+                    f"that",
                 )
 
 
@@ -191,7 +192,7 @@ def _infer(case: Case, windows: Columns) -> Iterator[Finding]:
             yield case.error("infer", f"{name}.phases lacks infer")
             continue
         chosen, field = windows["kept"] & (windows["arm"] == name), f"{name}.phases.infer"
-        items = int(windows["items"][chosen].sum())
+        items = float(windows["items"][chosen].sum())
         yield from case.equal("items", f"{field}.items", phase.items, items)
         for seconds in ("wall_s", "cpu_s"):
             total = float(windows[seconds][chosen].sum())

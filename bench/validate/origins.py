@@ -191,7 +191,7 @@ def _training(case: Case) -> Iterator[Finding]:
         if not of_arm.any():
             if phase.items > 0:
                 message = f"training.parquet has no row of the {arm}, which trained"
-                yield case.warning("training", f"{message} on {phase.items} examples")
+                yield case.warning("training", f"{message} on {phase.items:.0f} examples")
             continue
         wholes = {"wall_s": phase.wall_s} | {
             f"{r.meter}/{r.component}_j": r.energy_j for r in phase.readings

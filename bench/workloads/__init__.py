@@ -142,10 +142,11 @@ class Workload(abc.ABC):
     def predict(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Return one prediction per example from a batch's outputs, shape ``(batch,)``."""
 
-    def serving(self, model: nn.Module, batch: Batch) -> tuple[Callable[[], None], int]:
+    def serving(self, model: nn.Module, batch: Batch) -> tuple[Callable[[], None], float]:
         """Return a pass over a batch as it is served, and how many items it counts for.
 
-        What has to be ready before a pass is made here, so that no window pays for it.
+        What has to be ready before a pass is made here, so that no window pays for it. An item is
+        an example or what stands for it: a token, a second of audio.
         """
 
         def serve() -> None:

@@ -235,7 +235,7 @@ def under_way(folder: Folder, told: str, metric: str) -> Training:
 def _training(
     points: Iterable[tuple[Mapping[Any, Any], Mapping[str, float | None]]],
     metric: str,
-    items: Mapping[str, int],
+    items: Mapping[str, float],
 ) -> Training:
     found: dict[tuple[str, str], _Reader] = {}
     for point, energies in points:
@@ -251,9 +251,9 @@ def _training(
     return Training(tuple(stages), metric)
 
 
-def _items(arm: Arm, phase: str = "optimise") -> int:
+def _items(arm: Arm, phase: str = "optimise") -> float:
     """Return how many examples the training of an arm saw."""
-    return arm.phases[phase].items if phase in arm.phases else 0
+    return arm.phases[phase].items if phase in arm.phases else 0.0
 
 
 def _add(energies: dict[str, float | None], name: str, energy_j: float | None) -> None:
