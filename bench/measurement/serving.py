@@ -38,8 +38,9 @@ def load_of(
 ) -> Load:
     """Return the work of an arm: passes over inputs that lie ready on the device.
 
-    Where batches differ in shape, as texts do in length, a unit of work is one round over all of
-    them: else the slower arm would spend its windows on the first few, the faster one on all.
+    Where batches differ in shape or in items, as texts do in length, a unit of work is one round
+    over all of them: else the slower arm would spend its windows on the first few, the faster one
+    on all.
 
     Args:
         workload: Says what a pass is and how many items it counts for.
@@ -48,10 +49,11 @@ def load_of(
         request: A batch of one.
     """
     shapes = {tuple((name, t.shape) for name, t in batch.items()) for batch in batches}
-    round_of = 1 if len(shapes) == 1 else len(batches)
     with torch.inference_mode():
         passes = [workload.serving(served, batch) for batch in batches]
         answer, _ = workload.serving(served, request)
+    alike = len(shapes) == 1 and len({items for _, items in passes}) == 1
+    round_of = 1 if alike else len(batches)
 
     def run(count: int) -> None:
         with torch.inference_mode():
