@@ -13,8 +13,13 @@ from bench.measurement.session import Window, per_item
 from bench.readings import MEASURED_GRADES, Phase
 from bench.records import Arm, Discard
 from bench.statistics import lifecycle
-from bench.statistics.metrics import METRICS
-from bench.statistics.quality import bootstrap_difference, non_inferiority, paired_accuracy
+from bench.statistics.metrics import METRICS, is_mean, mean
+from bench.statistics.quality import (
+    bootstrap_difference,
+    mean_difference,
+    non_inferiority,
+    paired_accuracy,
+)
 from bench.statistics.ratios import direction, paired_ratio
 
 LEAST_BLOCKS = 2
@@ -86,21 +91,24 @@ def quality(
 ) -> Quality:
     """Return the paired difference in a metric with its interval, and the verdict at a margin.
 
-    The interval is Tango's for accuracies, a bootstrap of test examples for other metrics.
+    The interval is Tango's for accuracies, Student's for means over examples, a bootstrap of test
+    examples for other metrics.
 
     Args:
-        metric: One of ``statistics.metrics``.
+        metric: One of ``statistics.metrics``, or a mean over examples with its unit in its name.
         labels: One per test example.
         arms: Predictions of baseline and variant on the same examples.
         margin: Fixed beforehand, a fraction.
     """
     truth, baseline, variant = (np.asarray(column) for column in (labels, *arms))
-    of = METRICS[metric]
+    of = mean if is_mean(metric) else METRICS[metric]
     lost = gained = None
     if metric == "accuracy":
         right, still_right = baseline == truth, variant == truth
         difference = paired_accuracy(right, still_right)
         lost, gained = int((right & ~still_right).sum()), int((still_right & ~right).sum())
+    elif is_mean(metric):
+        difference = mean_difference(baseline, variant)
     else:
         difference = bootstrap_difference(of, truth, baseline, variant)
     return Quality(

@@ -33,7 +33,7 @@ class Evaluation:
     Attributes:
         labels: One per example.
         predictions: Likewise.
-        metrics: Fractions by name.
+        metrics: Fractions by name, or in the unit that ends the name.
         phases: ``evaluate``, and ``compile`` if the runtime compiles.
         peak_memory_bytes: Of this process, with one model in it.
         kernels: Operators of one batch, longest first.

@@ -69,7 +69,7 @@ class Arm:
             fresh process; ``None`` if the platform does not tell.
         latency: At batch 1, both arms in turn; ``None`` if the protocol asks for no requests.
         phases: ``train``, ``optimise``, ``convert``, ``compile``, ``evaluate``, ``infer``.
-        metrics: Fractions by name, e.g. ``{"accuracy": 0.93}``.
+        metrics: Fractions by name, e.g. ``{"accuracy": 0.93}``, or in the unit that ends the name.
         events: What happened to its trainings: resumed, short of memory, overfitting, stopped.
         training_peak_memory_bytes: Of the process that made it, resident (CPU) or allocated (GPU);
             ``None`` without a training.

@@ -1,4 +1,4 @@
-"""Items that are no examples, such as seconds of audio."""
+"""Metrics that are means over examples: named with their unit, judged by Student's interval."""
 
 from __future__ import annotations
 
@@ -10,10 +10,50 @@ from typing import Any
 import numpy as np
 import pytest
 from factories import quality, record
+from scipy import stats
 
+from bench import conclusions
 from bench.measurement.windows import Window, per_item
 from bench.records import Record, from_json, to_json
+from bench.reporting.scales import scale
+from bench.statistics.metrics import METRICS, is_mean, unit
+from bench.statistics.quality import mean_difference
 from bench.validate import design
+
+
+def test_the_unit_of_a_mean_is_the_end_of_its_name() -> None:
+    assert [unit(name) for name in ("neg_mcd_db", "audio_s", "f1", "duration_change")] == [
+        *("dB", "s"),
+        *(None, None),
+    ]
+    assert not any(is_mean(name) or unit(name) for name in METRICS)
+    assert scale("neg_mcd_db").value(-1.25) == "\N{MINUS SIGN}1.250"
+    assert scale("neg_mcd_db").margin(0.5) == "0.500"
+    assert (scale("neg_mcd_db").mark, scale("accuracy").mark) == (" dB", "")
+
+
+def test_the_interval_of_a_mean_is_that_of_the_paired_t_test() -> None:
+    rng = np.random.default_rng(3)
+    baseline, variant = rng.normal(0, 1, (2, 12))
+    found = mean_difference(baseline, variant)
+    expected = stats.ttest_rel(variant, baseline).confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    assert found.difference == pytest.approx(variant.mean() - baseline.mean())
+    with pytest.raises(ValueError, match="two vectors of 2 or more"):
+        mean_difference([1.0], [2.0])
+
+
+def test_a_variant_is_judged_by_its_distance_at_a_margin_in_decibels() -> None:
+    near = (-0.2, -0.3, -0.25, -0.22)
+    found = conclusions.quality("neg_mcd_db", (0.0,) * 4, ((0.0,) * 4, near), 0.5)
+    assert (found.baseline, found.variant) == (0.0, pytest.approx(-0.2425))
+    assert (found.verdict, found.lost, found.examples) == ("non-inferior", None, 4)
+    far = tuple(10 * x for x in near)
+    assert conclusions.quality("neg_mcd_db", (0.0,) * 4, ((0.0,) * 4, far), 0.5).verdict == (
+        "inferior"
+    )
+    same = conclusions.quality("neg_mcd_db", (0.0,) * 4, ((0.0,) * 4, (0.0,) * 4), 0.5)
+    assert (same.low, same.high, same.verdict) == (0, 0, "non-inferior")
 
 
 def test_items_may_be_seconds_of_audio() -> None:

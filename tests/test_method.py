@@ -300,3 +300,22 @@ def test_whatever_the_paper_cites_is_in_the_bibliography() -> None:
     keys: Sequence[str] = [key for group in cited for key in group.split(",")]
     assert keys
     assert set(keys) <= set(bibliography())
+
+
+@pytest.mark.parametrize(
+    ("metric", "told", "others"),
+    [
+        ("accuracy", "Tango's", ("Student's paired", "bootstrap of test examples")),
+        ("neg_mcd_db", "have Student's paired interval (Student, 1908)", ("Tango", "bootstrap of")),
+        ("f1", "percentile bootstrap of test examples", ("Tango", "Student's paired")),
+    ],
+)
+def test_the_interval_of_the_metric_is_named_and_no_other(
+    single: pd.DataFrame, metric: str, told: str, others: Sequence[str]
+) -> None:
+    judged = single.assign(metric=metric)
+    if metric != "accuracy":
+        judged = judged.assign(quality_lost=None, quality_gained=None)
+    text = said(judged)
+    assert told in text
+    assert not [other for other in others if other in text]

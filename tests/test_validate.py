@@ -1028,6 +1028,16 @@ def test_a_correlation_that_does_not_follow_from_the_predictions_is_an_error(res
     assert {f.check for f in found.findings} == {"f1", "quality interval"}
 
 
+def test_a_mean_that_does_not_follow_from_the_predictions_is_an_error(results: Path) -> None:
+    with edited(pruned(results)) as edit:
+        edit.record["quality"].update(metric="score_db", lost=None, gained=None)
+        for arm in ("baseline", "variant"):
+            edit.record[arm]["metrics"]["score_db"] = edit.record["quality"][arm]
+    found = examination.examine(results)
+    assert {f.check for f in found.findings} == {"score_db", "quality interval"}
+    assert not [note for note in found.notes if "not recomputed" in note]
+
+
 # The command.
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from bench.reporting.cells import percent, points, signed
+from bench.statistics.metrics import unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,5 +46,7 @@ _OTHERS = {
 
 
 def scale(metric: str) -> Scale:
-    """Return the scale of a metric by its name in the record."""
+    """Return the scale of a metric by its name in the record, in which its unit may be."""
+    if (named := unit(metric)) is not None:
+        return Scale(named, named, partial(signed, plus=""), signed, 1.0)
     return _OTHERS.get(metric, _FRACTION)

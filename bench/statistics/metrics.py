@@ -75,3 +75,25 @@ METRICS: Mapping[str, Metric] = {
     "spearmanr": spearmanr,
 }
 """By the names that the GLUE metric of ``evaluate`` gives them; of each a higher one is better."""
+
+UNITS: Mapping[str, str] = {"db": "dB", "s": "s"}
+"""What names end in where a metric is no fraction, and how the unit is printed."""
+
+
+def unit(name: str) -> str | None:
+    """Return the unit in which a metric's name ends; ``None`` without one."""
+    return UNITS.get(name.rpartition("_")[2]) if "_" in name else None
+
+
+def is_mean(name: str) -> bool:
+    """Return whether a metric is the mean of what is predicted, one figure an example.
+
+    Of such a one the unit is in its name, and nothing else has to be said of it: what a workload
+    predicts *is* the example's score, in that unit, the higher the better.
+    """
+    return name not in METRICS and unit(name) is not None
+
+
+def mean(labels: NDArray[Any], predictions: NDArray[Any]) -> float:
+    """Return the mean of the scores that examples have by themselves."""
+    return float(np.mean(predictions))

@@ -91,6 +91,22 @@ def bootstrap_difference(
     return PairedDifference(float(differences[0]), float(low), float(high))
 
 
+def mean_difference(
+    baseline: ArrayLike, variant: ArrayLike, confidence: float = 0.95
+) -> PairedDifference:
+    """Return the difference of two means over the same examples with Student's paired interval.
+
+    For metrics that are means of figures that examples have by themselves. Unlike a bootstrap's the
+    interval keeps its promise with a dozen examples. Both hold one figure per example, shape
+    ``(examples,)``, 2 or more. Source: Student (1908) Biometrika 6:1-25.
+    """
+    a, b = np.asarray(baseline, float), np.asarray(variant, float)
+    if a.ndim != 1 or a.shape != b.shape or a.size < 2:
+        raise ValueError(f"need two vectors of 2 or more, got {a.shape} and {b.shape}")
+    middle, margin = t_interval(b - a, confidence)
+    return PairedDifference(middle, middle - margin, middle + margin)
+
+
 def seeds_difference(differences: ArrayLike, confidence: float = 0.95) -> PairedDifference:
     """Return the mean difference over training seeds with Student's interval.
 

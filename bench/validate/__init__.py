@@ -8,8 +8,8 @@ What is recomputed, and how independently:
   written out here once more, in numpy and scipy, and share no line with the code that measures.
 - Tango's interval, and sign flips of more than 16 blocks, come from ``bench.statistics``, whose
   oracles are published examples: there is no simpler way to compute them.
-- Only accuracy is recomputed from predictions. ``answers.METRICS`` is the place for others; until
-  then their records are counted as not recomputed, by name.
+- Metrics are recomputed from predictions by ``bench.statistics``; records of a metric that it does
+  not know are counted as not recomputed, by name.
 
 A forger who redoes every digest and every figure consistently, windows and trace included, cannot
 be told from a machine; nothing here claims that.

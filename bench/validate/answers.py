@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 
 import numpy as np
 
 from bench.digests import labels_sha256
 from bench.statistics import metrics
-from bench.statistics.quality import bootstrap_difference, tango_interval
+from bench.statistics.quality import bootstrap_difference, mean_difference, tango_interval
 from bench.validate import Finding
 from bench.validate.case import Case, Columns
 
@@ -35,8 +35,13 @@ def check(case: Case) -> Iterator[Finding]:
     if (answers := case.tables.get("predictions")) is None:
         return
     yield from _rows(case, answers)
-    if judged.metric in METRICS and len(answers["example"]):
-        yield from METRICS[judged.metric](case, answers)
+    if is_known(judged.metric) and len(answers["example"]):
+        yield from (_accuracy if judged.metric == "accuracy" else _others)(case, answers)
+
+
+def is_known(metric: str) -> bool:
+    """Return whether a metric can be computed anew from predictions."""
+    return metric in metrics.METRICS or metrics.is_mean(metric)
 
 
 def _rows(case: Case, answers: Columns) -> Iterator[Finding]:
@@ -73,18 +78,14 @@ def _accuracy(case: Case, answers: Columns) -> Iterator[Finding]:
     yield from case.equal("quality interval", "quality.high", judged.high, high)
 
 
-def _correlation(case: Case, answers: Columns) -> Iterator[Finding]:
-    judged = case.record.quality
-    of, truth = metrics.METRICS[judged.metric], answers["label"]
+def _others(case: Case, answers: Columns) -> Iterator[Finding]:
+    judged, truth = case.record.quality, answers["label"]
+    is_mean = metrics.is_mean(judged.metric)
+    of = metrics.mean if is_mean else metrics.METRICS[judged.metric]
     for name in ("baseline", "variant"):
         found = of(truth, answers[name])
         yield from case.equal(judged.metric, f"quality.{name}", getattr(judged, name), found)
-    again = bootstrap_difference(of, truth, answers["baseline"], answers["variant"])
+    arms = answers["baseline"], answers["variant"]
+    again = mean_difference(*arms) if is_mean else bootstrap_difference(of, truth, *arms)
     yield from case.equal("quality interval", "quality.low", judged.low, again.low)
     yield from case.equal("quality interval", "quality.high", judged.high, again.high)
-
-
-METRICS: Mapping[str, Callable[[Case, Columns], Iterator[Finding]]] = {
-    name: _accuracy if name == "accuracy" else _correlation for name in metrics.METRICS
-}
-"""How a metric is computed anew from predictions; a metric without an entry is not recomputed."""

@@ -100,7 +100,7 @@ def _one(path: Path, root: Path, families: Families) -> tuple[list[Finding], int
         except Exception as err:  # whatever somebody's files hold, the other checks go on
             what = f"{check.__module__.rpartition('.')[2]}: {type(err).__name__}: {err}"
             findings.append(case.error("stumbled", f"a check could not be carried out ({what})"))
-    if record.quality.metric not in answers.METRICS:
+    if not answers.is_known(record.quality.metric):
         families.notes[f"quality not recomputed ({record.quality.metric})"] += 1
     return findings, files
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from torch import Tensor, nn
@@ -48,7 +48,8 @@ class Workload(abc.ABC):
     Attributes:
         name: As in results and tables.
         batch_size: Examples per forward pass in evaluation and in measured windows, both arms.
-        margin: Non-inferiority margin of the metric, a fraction fixed before the sweep.
+        margin: Non-inferiority margin of the metric, fixed before the sweep: a fraction, or in the
+            metric's unit.
         data_root: Local folder in the hub's layout; ``None`` loads from the hub.
     """
 
@@ -57,14 +58,18 @@ class Workload(abc.ABC):
     margin: float
     data_root: str | None
 
+    most_margin: ClassVar[float] = 1.0
+    """Margins lie below: 1 of a fraction, another of a metric in a unit of its own."""
+
     def __post_init__(self) -> None:
         """Refuse impossible knobs."""
         if self.batch_size < 1:
             raise ValueError(f"workload.batch_size is {self.batch_size}: at least one example")
-        if not 0 < self.margin < 1:
+        if not 0 < self.margin < self.most_margin:
+            point = ", so one point is 0.01" if self.most_margin == 1 else ""
             raise ValueError(
-                f"workload.margin must be in (0, 1), got {self.margin}: it is the loss of "
-                f"{self.metric} that still counts as non-inferior, so one point is 0.01"
+                f"workload.margin must be in (0, {self.most_margin:g}), got {self.margin}: it is "
+                f"the loss of {self.metric} that still counts as non-inferior{point}"
             )
 
     @property

@@ -22,6 +22,7 @@ from bench.reporting.prose import (
 )
 from bench.reporting.rows import Row
 from bench.reporting.scales import scale
+from bench.statistics.metrics import is_mean
 
 EXACT_BLOCKS = 40
 """Most blocks whose sign flips are all counted, as in ``bench.statistics.ratios``."""
@@ -136,7 +137,12 @@ def _quality(rows: Sequence[Row], pairs: pd.DataFrame) -> Paragraph:
                 ("tango1998",),
             )
         )
-    if single and not counts.all():
+    others = {is_mean(q.metric) for q in single if q.metric != "accuracy"}
+    if True in others:
+        sentences.append(
+            Sentence("Means over test examples have Student's paired interval", ("student1908",))
+        )
+    if False in others:
         sentences.append(
             Sentence("Other metrics have the percentile bootstrap of test examples", ("efron1993",))
         )
