@@ -36,7 +36,7 @@ _ARM = {
     "macs": pa.int64(),
     **dict.fromkeys(("peak_memory_bytes", "training_peak_memory_bytes"), pa.int64()),
     **dict.fromkeys(("trained_parameters", "adapter_bytes"), pa.int64()),
-    **{"perplexity": pa.float64(), "events": pa.string(), "latency_requests": pa.int64()},
+    **{"metrics_json": pa.string(), "events": pa.string(), "latency_requests": pa.int64()},
     **{f"latency_{quantile}_s": pa.float64() for quantile in ("p50", "p90", "p99")},
     **{f"infer_mean_power_{grade}_w": pa.float64() for grade in "ab"},
 }
@@ -232,7 +232,7 @@ def _arm(name: str, arm: Arm, record: Record) -> dict[str, Any]:
         f"{name}_digest": arm.artefact.digest,
         f"{name}_bytes": arm.artefact.bytes,
         **{f"{name}_{key}": getattr(arm, key) for key in _OF_ARM},
-        f"{name}_perplexity": arm.metrics.get("perplexity"),
+        f"{name}_metrics_json": _json(arm.metrics),
         f"{name}_events": ", ".join(dict.fromkeys(e.kind for e in arm.events)) or None,
         **{f"{name}_latency_{key}": value for key, value in _parts(arm.latency).items()},
         **_power(f"{name}_infer_mean_power", arm.phases.get("infer"), record),

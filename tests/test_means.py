@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from factories import quality, record
+from factories import frame, quality, record
 from scipy import stats
 
 from bench import conclusions
 from bench.measurement.windows import Window, per_item
 from bench.records import Record, from_json, to_json
+from bench.reporting import specs
+from bench.reporting.metrics import metric_column
+from bench.reporting.pairs import TableError
+from bench.reporting.rows import rows
 from bench.reporting.scales import scale
 from bench.statistics.metrics import METRICS, is_mean, unit
 from bench.statistics.quality import mean_difference
@@ -95,6 +100,28 @@ def spoken(technique: str = "bf16", **metrics: float) -> Record:
         "variant": dataclasses.replace(made.variant, metrics={"audio_s": 2.475, **metrics}),
     }
     return dataclasses.replace(made, quality=judged, **arms)
+
+
+def test_a_metric_is_a_mean_over_the_pairs_that_have_it() -> None:
+    pairs = frame(
+        spoken(duration_change=0.01),
+        dataclasses.replace(spoken(duration_change=0.03), seed=1, id="other"),
+    )
+    (row,) = rows(pairs)
+    column = metric_column("duration_change")
+    assert column.values(row) == (None, pytest.approx(0.02))
+    assert column.cell(row).note == "no duration_change was evaluated"
+    assert (column.heading, column.unit) == ("duration change", "")
+
+
+def test_a_column_without_a_metrics_name_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        "caption: x\nof: techniques\nby: [workload, technique, label]\n"
+        "sections: [workload]\ncolumns: [technique, metrics.]\n"
+    )
+    with pytest.raises(TableError, match=r"metrics\. is not known here"):
+        specs.load(str(file))
 
 
 def test_a_record_with_fractions_of_items_comes_back() -> None:

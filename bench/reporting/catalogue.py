@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bench.reporting import costs, hosts, measures, stability, subjects, trainings
+from bench.reporting import costs, hosts, measures, metrics, stability, subjects, trainings
 from bench.reporting.columns import Column
 from bench.reporting.multitask import columns as over_tasks
 
@@ -46,7 +46,6 @@ COLUMNS: dict[str, tuple[Column[Any], ...]] = {
     "overhead": (costs.OVERHEAD,),
     "making": (trainings.MAKING,),
     "training_rate": (trainings.RATE,),
-    "perplexity": (trainings.PERPLEXITY,),
     "events": (trainings.EVENTS,),
     "break_even": (costs.BREAK_EVEN,),
     "exploited": (subjects.EXPLOITED,),
@@ -70,7 +69,7 @@ def technique_columns(name: str, inferences: float, results: Path) -> tuple[Colu
     """Return the columns of that name.
 
     Args:
-        name: Of ``COLUMNS`` or ``MADE``.
+        name: Of ``COLUMNS`` or ``MADE``, or ``metrics.`` and the name of a metric.
         inferences: Over which a life-cycle saving is counted.
         results: Folder beside whose records the windows lie.
     """
@@ -78,7 +77,14 @@ def technique_columns(name: str, inferences: float, results: Path) -> tuple[Colu
         return (costs.saving_column(inferences),)
     if name == "robust":
         return (stability.robust_column(results),)
+    if name.startswith(metrics.PREFIX):
+        return (metrics.metric_column(name.removeprefix(metrics.PREFIX)),)
     return COLUMNS[name]
+
+
+def is_metric(name: str, of: str) -> bool:
+    """Return whether a column's name asks for a metric, whatever metrics the records have."""
+    return of == "techniques" and name.startswith(metrics.PREFIX) and name != metrics.PREFIX
 
 
 def names(of: str) -> tuple[str, ...]:

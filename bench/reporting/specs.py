@@ -82,7 +82,8 @@ class TableSpec:
     def __post_init__(self) -> None:
         """Refuse names that nothing has, and groupings that no reader could see."""
         for entry in self.columns:
-            _require_known("columns", entry.column, catalogue.names(self.of))
+            if not catalogue.is_metric(entry.column, self.of):
+                _require_known("columns", entry.column, catalogue.names(self.of))
         for key, names in (("where", self.where), ("by", self.by)):
             for name in names:
                 _require_known(key, name, SCHEMA.names)

@@ -92,28 +92,6 @@ RATE: Column[Row] = Column(
 )
 
 
-def _perplexities(row: Row) -> tuple[float | None, float | None]:
-    return mean(row, "baseline_perplexity"), mean(row, "variant_perplexity")
-
-
-def _perplexity(row: Row) -> Cell:
-    baseline, variant = _perplexities(row)
-    if baseline is None or variant is None:
-        return missing("only language models have a perplexity")
-    return Cell(f"{baseline:,.2f}", f"→ {variant:,.2f}")
-
-
-PERPLEXITY: Column[Row] = Column(
-    name="perplexity",
-    heading="perplexity",
-    unit="",
-    cell=_perplexity,
-    figures=("baseline_perplexity", "variant_perplexity"),
-    values=_perplexities,
-    rank=2,
-)
-
-
 _NOTHING = "none"
 
 
