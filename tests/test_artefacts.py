@@ -72,7 +72,8 @@ def test_a_fresh_process_loads_the_same_bits_and_answers_the_same(
 ) -> None:
     model = trained_looking(Tiny().build(5))
     for stage in stages:
-        model = stage.convert(stage.prepare(model, Setting(Tiny(), model, 0)), None)  # type: ignore[arg-type]
+        setting = Setting(Tiny(), model, 0)
+        model = stage.convert(stage.prepare(model, setting), setting)
     saved(tmp_path, model)
     pid, same_answers, same_bits = in_fresh_process(reloaded, tmp_path, stages)
     assert pid != os.getpid()

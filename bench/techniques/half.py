@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -44,5 +45,12 @@ class Half(Technique):
             )
 
     def convert(self, model: nn.Module, setting: Setting) -> nn.Module:
-        """Return the model with every floating tensor rounded."""
-        return model.to(DTYPES[self.dtype])
+        """Return the model with every floating tensor rounded that the workload gives up."""
+        kept = {
+            part: copy.deepcopy(part.state_dict())
+            for part in setting.workload.full_precision(model)
+        }
+        model = model.to(DTYPES[self.dtype])
+        for part, state in kept.items():
+            part.float().load_state_dict(state)
+        return model

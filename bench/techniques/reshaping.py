@@ -26,17 +26,21 @@ def reshape(model: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
 
 def _resize(module: nn.Module, shape: torch.Size) -> None:
     """Give a layer the widths of a weight."""
-    if isinstance(module, nn.Conv2d):
+    bias = shape[:1]
+    if isinstance(module, nn.Conv1d | nn.Conv2d):
         if module.groups == module.out_channels > 1:  # depthwise: one group a channel
             module.groups = shape[0]
         module.out_channels = shape[0]
         module.in_channels = shape[1] * module.groups
+    elif isinstance(module, nn.ConvTranspose1d):  # whose kernels have their inputs first
+        module.in_channels, module.out_channels = shape[0], shape[1] * module.groups
+        bias = torch.Size([module.out_channels])
     elif isinstance(module, nn.Linear):
         module.out_features, module.in_features = shape
     elif isinstance(module, nn.BatchNorm2d):
         module.num_features = shape[0]
         for buffer in ("running_mean", "running_var"):
             setattr(module, buffer, torch.empty(shape[0]))
-    for name, wanted in (("weight", shape), ("bias", shape[:1])):
+    for name, wanted in (("weight", shape), ("bias", bias)):
         if getattr(module, name, None) is not None:
             setattr(module, name, nn.Parameter(torch.empty(wanted)))

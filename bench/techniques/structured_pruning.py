@@ -34,8 +34,9 @@ class StructuredPruning(Technique):
 
     Layers whose channels must go together are found by tracing the network, so that what remains
     is a smaller dense network: no mask, no index, faster on any hardware. The layer that gives the
-    classes is kept whole. Source: Fang et al. (2023), DepGraph, CVPR, arXiv:2301.12900, as
-    implemented in Torch-Pruning; Molchanov et al. (2019), arXiv:1906.10771, for ``taylor``.
+    outputs is kept whole, and so is what the workload does not offer. Source: Fang et al. (2023),
+    DepGraph, CVPR, arXiv:2301.12900, as implemented in Torch-Pruning; Molchanov et al. (2019),
+    arXiv:1906.10771, for ``taylor``.
 
     Attributes:
         ratio: Fraction of the channels removed, in (0, 1). Multiply-accumulates fall to about
@@ -120,7 +121,7 @@ class StructuredPruning(Technique):
 
     def require(self, terms: Terms) -> None:
         """Refuse networks without convolutions: heads of attention would lose some features."""
-        if not any(isinstance(m, nn.Conv2d) for m in terms.workload.build(seed=0).modules()):
+        if terms.workload.prunable(terms.workload.build(seed=0)) is None:
             raise TechniqueError(
                 f"technique=structured_pruning removes channels of convolutions, and "
                 f"{terms.workload.name} has none: technique=head_pruning_ffn_pruning removes whole "
@@ -170,15 +171,17 @@ class StructuredPruning(Technique):
         if self.importance == "taylor":
             outputs = setting.workload.forward(model, batch)
             setting.workload.loss(outputs, batch, smoothing=0.0).backward()
-        inputs = {name: value for name, value in batch.items() if name != "labels"}
+        offered = setting.workload.prunable(model)
+        assert offered is not None  # or require() has refused
+        part, last = offered
         pruner = tp.pruner.BasePruner(
-            model,
-            example_inputs=inputs,
-            forward_fn=lambda m, b: setting.workload.forward(m, b),
+            part,
+            example_inputs=_called_with(part, model, batch, setting.workload),
+            forward_fn=lambda traced, given: traced(*given[0], **given[1]),
             importance=IMPORTANCE[self.importance](),
             global_pruning=self.scope == "global",
             pruning_ratio=ratio,
-            ignored_layers=[_last_linear(model)],
+            ignored_layers=[last],
             round_to=self.round_to,
         )
         pruner.step()
@@ -190,6 +193,24 @@ class StructuredPruning(Technique):
     ) -> nn.Module:
         """Return the model with every layer as wide as its saved weight."""
         return reshape(model, tensors)
+
+
+def _called_with(
+    part: nn.Module, model: nn.Module, batch: Batch, workload: Workload
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return what a part of a model is called with for a batch, cut off from what made it."""
+    seen: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+
+    def look(module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+        seen.append((inputs, named))
+
+    handle = part.register_forward_pre_hook(look, with_kwargs=True)
+    try:
+        with torch.no_grad():
+            workload.forward(model, batch)
+    finally:
+        handle.remove()
+    return seen[0]
 
 
 def _first_examples(setting: Setting, count: int) -> Batch:
@@ -206,7 +227,3 @@ def _macs(model: nn.Module, setting: Setting, batch: Batch) -> int:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         setting.workload.forward(model, batch)
     return int(counter.get_total_flops()) // 2
-
-
-def _last_linear(model: nn.Module) -> nn.Module:
-    return [m for m in model.modules() if isinstance(m, nn.Linear)][-1]

@@ -108,7 +108,8 @@ class UnstructuredPruning(Technique):
 
 
 def _weights(model: nn.Module) -> list[tuple[nn.Module, str]]:
-    return [(m, "weight") for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    kinds = (nn.Conv1d, nn.ConvTranspose1d, nn.Conv2d, nn.Linear)
+    return [(m, "weight") for m in model.modules() if isinstance(m, kinds)]
 
 
 def _share_of_the_rest(weights: list[tuple[nn.Module, str]], wanted: float) -> float:

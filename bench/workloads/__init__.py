@@ -131,6 +131,19 @@ class Workload(abc.ABC):
         """
         raise WorkloadError(f"technique.student={name}: {self.name} knows no other models")
 
+    def prunable(self, model: nn.Module) -> tuple[nn.Module, nn.Module] | None:
+        """Return the part of a model that may lose channels, and the layer of it that loses none.
+
+        The second gives the part's outputs. ``None`` if there are no channels of convolutions.
+        """
+        linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
+        convolves = any(isinstance(module, nn.Conv2d) for module in model.modules())
+        return (model, linear[-1]) if convolves and linear else None
+
+    def full_precision(self, model: nn.Module) -> Sequence[nn.Module]:
+        """Return parts of a model that 16 bits would break: they stay as they are."""
+        return ()
+
     @abc.abstractmethod
     def forward(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return the model's outputs for a batch, shape ``(batch, ...)``."""
