@@ -102,7 +102,11 @@ def require(
     stages = technique.stages
     terms = Terms(workload, asked, runtime.mode, runtime.torch_device, alone=len(stages) == 1)
     workload.require(runtime.mode)
+    if training.epochs:
+        workload.require_trainable(f"training.epochs={training.epochs:g}")
     for stage in stages:
         stage.require(terms)
         if stage.recipe is not None:
-            dataclasses.replace(training, **stage.recipe)  # refuses what is out of range
+            recipe = dataclasses.replace(training, **stage.recipe)  # or refused: out of range
+            if recipe.epochs:
+                workload.require_trainable(f"technique.epochs={recipe.epochs:g}")

@@ -189,8 +189,8 @@ def _optimise(order: Order, gauge: Gauge, baseline: Path, history: History) -> n
     for stage in order.stages:
         with gauge.span("optimise"):
             model = stage.prepare(model, setting)
-            if stage.recipe is not None:
-                recipe = dataclasses.replace(order.training, **stage.recipe)
+            recipe = dataclasses.replace(order.training, **(stage.recipe or {}))
+            if stage.recipe is not None and recipe.epochs:
                 course = Course(
                     order.workload,
                     recipe,

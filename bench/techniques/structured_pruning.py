@@ -121,6 +121,8 @@ class StructuredPruning(Technique):
 
     def require(self, terms: Terms) -> None:
         """Refuse networks without convolutions: heads of attention would lose some features."""
+        if self.importance == "taylor":  # which takes the loss's gradients
+            terms.workload.require_trainable("technique.importance=taylor")
         if terms.workload.prunable(terms.workload.build(seed=0)) is None:
             raise TechniqueError(
                 f"technique=structured_pruning removes channels of convolutions, and "

@@ -58,6 +58,8 @@ class Workload(abc.ABC):
     margin: float
     data_root: str | None
 
+    untrainable: ClassVar[str] = ""
+    """Why it cannot be trained here; empty if it can."""
     most_margin: ClassVar[float] = 1.0
     """Margins lie below: 1 of a fraction, another of a metric in a unit of its own."""
 
@@ -81,11 +83,27 @@ class Workload(abc.ABC):
         """Refuse what cannot be served like this, before anything is trained.
 
         Args:
-            mode: ``eager`` or ``compile``.
+            mode: ``eager`` or ``compile``; or ``export``, as one graph of the whole model.
 
         Raises:
             WorkloadError: The message names the key and the way out.
         """
+
+    def require_trainable(self, asked: str) -> None:
+        """Refuse any training of what cannot be trained, before it begins.
+
+        Args:
+            asked: What asks for it, such as ``training.epochs=3`` or ``technique=lora``.
+
+        Raises:
+            WorkloadError: With the reason.
+        """
+        if self.untrainable:
+            raise WorkloadError(
+                f"{asked}: {self.name} cannot be trained here, since {self.untrainable}; take what "
+                f"trains nothing: training.epochs=0, technique=bf16, or technique.epochs=0 where a "
+                f"technique has it"
+            )
 
     @abc.abstractmethod
     def build(self, seed: int) -> nn.Module:

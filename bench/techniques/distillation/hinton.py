@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from bench.techniques import Loss, Setting, TechniqueError
+from bench.techniques import Loss, Setting, TechniqueError, Terms
 from bench.techniques.distillation.small import SmallModel
 from bench.techniques.distillation.teaching import ask, distance, seen, soft_loss, with_answers
 from bench.workloads import Batch, Examples
@@ -59,6 +59,17 @@ class Distillation(SmallModel):
         super().compare(student, teacher)
         _require_layers(student, self.hints.keys())
         _require_layers(teacher, self.hints.values())
+
+    def require(self, terms: Terms) -> None:
+        """Refuse what cannot be taught, and a course of no epochs: nothing would be learnt."""
+        terms.workload.require_trainable(f"technique={self.name}")
+        if self.epochs is None and terms.training.get("epochs") == 0:
+            raise TechniqueError(
+                f"technique={self.name} teaches for as many epochs as the baseline had, and "
+                f"training.epochs=0: technique.epochs=3 teaches for three; technique=small_model "
+                f"takes the student as it is"
+            )
+        super().require(terms)
 
     def examples(self, examples: Examples, setting: Setting) -> Examples:
         """Return the examples with the teacher's answers, if those stay the same."""

@@ -72,11 +72,13 @@ class Int8Static(Technique):
 
 
 def require_integers(name: str, terms: Terms) -> None:
-    """Refuse what would only simulate integers.
+    """Refuse what would only simulate integers, and what is no graph.
 
     Raises:
         TechniqueError: The runtime is eager, or the device a GPU.
+        WorkloadError: The model cannot be exported as one graph.
     """
+    terms.workload.require("export")
     if terms.device.type != "cpu":
         raise TechniqueError(
             f"technique={name} has kernels for x86 CPUs only: runtime.device=cpu, or "
