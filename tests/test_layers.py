@@ -43,6 +43,7 @@ LAYERS = {
     "workloads.vision": 5,
     "workloads.batching": 4,
     "workloads.checkpoints": 4,
+    "workloads.files": 4,
     "workloads.causal_lm": 5,
     "workloads.language": 5,
     "workloads.language.anatomy": 4,

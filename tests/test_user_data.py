@@ -17,8 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from tiny import DATA, configured
 
-from bench.workloads import WorkloadError
-from bench.workloads.causal_lm import files
+from bench.workloads import WorkloadError, files
 from bench.workloads.causal_lm.rows import Source, prepare
 
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="the shared data are not here")
@@ -68,6 +67,17 @@ def write(file: Path, rows: Sequence[Sequence[str]], columns: Sequence[str] = CO
 
 def texts(count: int, begin: int = 0) -> list[tuple[str]]:
     return [(f"text {number}",) for number in range(begin, begin + count)]
+
+
+def test_rows_are_known_by_the_line_that_they_begin_in(tmp_path: Path) -> None:
+    rows = [("two\nlines",), ("one",), ("last",)]
+    for name, lines in (("a.csv", [2, 4, 5]), ("a.jsonl", [1, 2, 3]), ("a.parquet", [1, 2, 3])):
+        found = files.numbered(write(tmp_path / name, rows, ("text",)), ("text",))
+        assert found == list(zip(lines, rows, strict=True))
+    assert files.numbered(write(tmp_path / "a.txt", rows[1:], ("text",)), ("text",)) == [
+        (1, ("one",)),
+        (2, ("last",)),
+    ]
 
 
 def rows_of(root: Path, **changes: Any) -> Any:

@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from bench.workloads.causal_lm.files import Row
+from bench.workloads.files import Row
 
 STEPS = ("unicode", "empty", "duplicates")
 """In the order in which they are done: two texts may be equal once they are normalised."""

@@ -11,9 +11,9 @@ from transformers import BertTokenizer
 
 from bench.workloads.causal_lm import CausalLm
 from bench.workloads.causal_lm.cleaning import cleaned
-from bench.workloads.causal_lm.files import Row
 from bench.workloads.causal_lm.rows import Rows
 from bench.workloads.checkpoints import of_words
+from bench.workloads.files import Row
 
 SIZES = {"train": 1_600, "validation": 200, "test": 200}
 

@@ -12,11 +12,10 @@ from typing import Any
 import datasets
 import torch
 
-from bench.workloads import WorkloadError
-from bench.workloads.causal_lm import files
+from bench.workloads import WorkloadError, files
 from bench.workloads.causal_lm.cleaning import cleaned
-from bench.workloads.causal_lm.files import Row
 from bench.workloads.checkpoints import first_line
+from bench.workloads.files import Row
 
 NAMES: Mapping[str, tuple[str, ...]] = {
     "train": ("train",),

@@ -42,6 +42,22 @@ def read(file: Path, columns: Sequence[str], optional: Collection[str] = ()) -> 
     Raises:
         WorkloadError: It is of another kind, or a row of it cannot be used: naming file and line.
     """
+    return [row for _, row in numbered(file, columns, optional)]
+
+
+def numbered(
+    file: Path, columns: Sequence[str], optional: Collection[str] = ()
+) -> list[tuple[int, Row]]:
+    """Return the rows of a file, each with the line it begins in; those of Parquet are counted.
+
+    Args:
+        file: As with ``read``, like what follows.
+        columns: To read.
+        optional: Those of them that may be missing.
+
+    Raises:
+        WorkloadError: As with ``read``.
+    """
     kind = file.suffix.removeprefix(".").lower()
     if kind not in KINDS:
         raise WorkloadError(
@@ -49,13 +65,14 @@ def read(file: Path, columns: Sequence[str], optional: Collection[str] = ()) -> 
             f"may hold code, such as pickles, are not opened"
         )
     if kind == "parquet":
-        return from_table(_parquet(file, columns, optional), columns, optional, str(file))
+        rows = from_table(_parquet(file, columns, optional), columns, optional, str(file))
+        return list(enumerate(rows, start=1))
     if kind == "txt":
-        return _lines_of_text(file, columns)
+        return list(enumerate(_lines_of_text(file, columns), start=1))
     is_json = kind.startswith("json")
     records = _objects(file) if is_json else _separated(file, kind, columns, optional)
     return [
-        tuple(_text(record, column, column in optional, file, line) for column in columns)
+        (line, tuple(_text(record, column, column in optional, file, line) for column in columns))
         for line, record in records
     ]
 
