@@ -21,7 +21,7 @@ from bench.progress import Bar
 from bench.readings import Phase
 from bench.runtime import Runtime
 from bench.techniques import Technique
-from bench.training.splitting import split
+from bench.training.splitting import Part, split
 from bench.whole import write_beside
 from bench.workloads import Batch, Examples, Workload
 
@@ -39,6 +39,8 @@ class Evaluation:
         kernels: Operators of one batch, longest first.
         simulations: What still pretends in the model, by name.
         reload_exact: Whether the first batch's outputs equal the maker's to the last bit.
+        exhibits: Folder of what people can look at or listen to, relative to that of all artefacts;
+            ``None`` where the workload leaves nothing of the kind.
     """
 
     labels: tuple[float, ...]
@@ -49,6 +51,7 @@ class Evaluation:
     kernels: tuple[str, ...]
     simulations: tuple[str, ...]
     reload_exact: bool
+    exhibits: str | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ class Look:
         runtime: How it is served.
         seed: Of the pair.
         folder: The artefact.
+        baseline: That of the pair's baseline, evaluated before; the same one for the baseline.
         meters: Read around each phase.
         max_examples: Test examples to look at; ``None`` for all.
         held_out: Fraction of the training split that was kept from training, to be looked at
@@ -73,6 +77,7 @@ class Look:
     runtime: Runtime
     seed: int
     folder: Path
+    baseline: Path
     meters: Meters
     max_examples: int | None
     held_out: float = 0.0
@@ -98,6 +103,11 @@ class Look:
         } | ({"held_out": self.held_out} if self.held_out else {})
         name = digests.digest(shaping)[:12]
         return self.folder / f"evaluation-{name}.json"
+
+    @property
+    def exhibits(self) -> Path:
+        """Where the workload leaves what people can look at or listen to."""
+        return self.file.with_suffix("")
 
 
 def evaluate(look: Look) -> None:
@@ -125,8 +135,9 @@ def evaluate(look: Look) -> None:
         kernels=facts.kernels(look.workload, look.runtime, served, batch),
         simulations=facts.simulations(model),
         reload_exact=bool(torch.equal(outputs, artefacts.load_probe(look.folder))),
+        exhibits=f"{look.folder.name}/{look.exhibits.name}" if look.exhibits.is_dir() else None,
     )
-    text = codec.encode(result)
+    text = codec.encode(_beside_baseline(look, result))
     write_beside(text, look.file)
 
 
@@ -137,20 +148,41 @@ def read(look: Look) -> Evaluation | None:
     return codec.decode(Evaluation, json.loads(look.file.read_text()))
 
 
+def _beside_baseline(look: Look, seen: Evaluation) -> Evaluation:
+    """Return what was seen of an arm with its distances from the baseline, if those are quality.
+
+    Args:
+        look: What was looked at; its exhibits are there, and so are the baseline's.
+        seen: What was seen.
+    """
+    of_baseline = dataclasses.replace(look, folder=look.baseline)
+    found = look.workload.distances(of_baseline.exhibits, look.exhibits)
+    if not found:
+        return seen
+    means = {name: float(np.mean(each)) for name, each in found.items()}
+    scores = tuple(found[look.workload.metric].tolist())
+    return dataclasses.replace(seen, predictions=scores, metrics=seen.metrics | means)
+
+
 def _predict(look: Look, model: nn.Module, served: nn.Module) -> tuple[np.ndarray, np.ndarray]:
-    labels, predictions = [], []
+    labels: list[np.ndarray] = []
+    predictions: list[np.ndarray] = []
     examples = look.examples()
+    places = examples.indices if isinstance(examples, Part) else range(len(examples))
     total = min(len(examples), look.max_examples or len(examples))
     teller = Teller(look.live, "evaluate_variant" if look.stages else "evaluate_baseline")
+    done = 0
     with Bar(f"{look.workload.name}: evaluating") as bar:
         for batch, count in _batches(examples, total, look.workload.batch_size):
             inputs = look.runtime.inputs(batch, model)
             with torch.inference_mode():
                 outputs = look.workload.forward(served, inputs)
                 found = look.workload.predict(outputs, inputs)[:count]
+            shown = places[done : done + count]
+            look.workload.exhibit(outputs[:count], shown, look.exhibits)
             predictions.append(found.cpu().numpy())
             labels.append(batch["labels"][:count].numpy())
-            done = sum(map(len, labels))
+            done += count
             bar.tell(done, total, f"{done} of {total} examples")
             teller.tell(done, total, "examples")
     return np.concatenate(labels), np.concatenate(predictions)

@@ -92,8 +92,8 @@ def _run(
     if consider is not None:
         consider(baseline, variant)
     seen = (
-        evaluated(pair, (), baseline, told=told),
-        evaluated(pair, stages, variant, told=told),
+        evaluated(pair, (), baseline, baseline, told=told),
+        evaluated(pair, stages, variant, baseline, told=told),
     )
     cards = (artefacts.read_card(baseline), artefacts.read_card(variant))
     proof.require(pair.technique, cards, seen[1])
@@ -167,6 +167,7 @@ def evaluated(
     pair: Pair,
     stages: Sequence[Technique],
     folder: Path,
+    baseline: Path,
     held_out: float = 0.0,
     told: Live | None = None,
 ) -> Evaluation:
@@ -177,6 +178,7 @@ def evaluated(
         pair.runtime,
         pair.seed,
         folder,
+        baseline,
         pair.meters,
         pair.protocol.max_examples,
         held_out,

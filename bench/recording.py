@@ -200,6 +200,7 @@ def arm(
         trained_parameters=card.trained_parameters if own else None,
         adapter_bytes=card.adapter_bytes if own else None,
         made_on=card.made_on,
+        exhibits=evaluated.exhibits,
     )
 
 

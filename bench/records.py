@@ -76,6 +76,8 @@ class Arm:
         trained_parameters: Number of parameters that its last training changed; ``None`` without.
         adapter_bytes: Size of a file of these alone, where all others stayed as they were.
         made_on: Name of the machine that made it; ``None`` of records that do not tell.
+        exhibits: Folder below ``store.artefacts`` of what people can look at or listen to of its
+            answers, files named by the example; ``None`` where there is nothing of the kind.
     """
 
     artefact: Artefact
@@ -93,6 +95,7 @@ class Arm:
     trained_parameters: int | None = None
     adapter_bytes: int | None = None
     made_on: str | None = None
+    exhibits: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

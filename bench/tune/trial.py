@@ -175,8 +175,8 @@ def _judge(built: Pair, baseline: Path, variant: Path, terms: Terms, books: _Boo
                 books.hosts.add(card.made_on)
     share = built.training.validation
     seen = (
-        pair.evaluated(built, (), baseline, share),
-        pair.evaluated(built, built.technique.stages, variant, share),
+        pair.evaluated(built, (), baseline, baseline, share),
+        pair.evaluated(built, built.technique.stages, variant, baseline, share),
     )
     books.evaluated += seen[1].phases.values()
     books.quality = found = conclusions.quality(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -192,7 +193,33 @@ class Workload(abc.ABC):
 
     @abc.abstractmethod
     def score(self, labels: np.ndarray, predictions: np.ndarray) -> Mapping[str, float]:
-        """Return metrics as fractions; ``metric`` is among them."""
+        """Return metrics as fractions; ``metric`` is among them, or else among ``distances``."""
+
+    def exhibit(  # noqa: B027 - most have nothing
+        self, outputs: Tensor, places: Sequence[int], folder: Path
+    ) -> None:
+        """Write what people can look at or listen to of a batch's outputs.
+
+        Files are named by the example's place, six digits from 0, and kept beside the artefact; a
+        ``.txt`` of the same name says what it is.
+
+        Args:
+            outputs: Of ``forward``.
+            places: Of these examples in their split.
+            folder: Where to; it may have to be made.
+        """
+
+    def distances(self, baseline: Path, arm: Path) -> Mapping[str, np.ndarray]:
+        """Return how an arm's answers lie to the baseline's, by metric, one figure per example.
+
+        Only where there are no labels and quality is being like the baseline: then ``metric`` is
+        among them, and takes the place of predictions.
+
+        Args:
+            baseline: What ``exhibit`` wrote of the baseline.
+            arm: What it wrote of the arm, perhaps the same folder.
+        """
+        return {}
 
     @abc.abstractmethod
     def describe_data(self) -> dict[str, Any]:
