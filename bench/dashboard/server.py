@@ -14,7 +14,7 @@ from fastapi import Request, Response
 from fastapi.responses import FileResponse, PlainTextResponse
 from nicegui import app, ui
 
-from bench.dashboard.data import models
+from bench.dashboard.data import audio, models
 from bench.dashboard.data.folder import BrokenError
 from bench.dashboard.gate import Gate
 from bench.dashboard.language import ENGLISH, Words, languages
@@ -93,6 +93,7 @@ def register(shelf: Shelf) -> None:
         ("/take/{name}.{kind}", _table),
         ("/models/{digest}/model.safetensors", _weights),
         ("/models/{digest}/README.md", _card),
+        ("/audio/{digest}/{evaluation}/{name}.wav", _audio),
     ):
         app.add_api_route(
             path,
@@ -151,6 +152,16 @@ async def _weights(shelf: Shelf, request: Request) -> Response:
     digest = request.path_params["digest"]
     path = models.weights(shelf.watcher.folder, digest)
     return FileResponse(path, filename=f"{digest}-{models.WEIGHTS}")
+
+
+async def _audio(shelf: Shelf, request: Request) -> Response:
+    """Hand over what an arm sounds like, to be heard or kept; not while windows are measured."""
+    if shelf.watcher.latest.resting:
+        raise NotNowError("not_now")
+    asked = request.path_params
+    exhibits = f"{asked['digest']}/{asked['evaluation']}"
+    path = audio.wav(shelf.watcher.folder, exhibits, asked["name"])
+    return FileResponse(path, media_type="audio/wav")
 
 
 async def _card(shelf: Shelf, request: Request) -> Response:

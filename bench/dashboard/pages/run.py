@@ -10,7 +10,7 @@ from nicegui import events, ui
 
 from bench.dashboard import charts
 from bench.dashboard.axes import Options
-from bench.dashboard.data import runs
+from bench.dashboard.data import audio, runs
 from bench.dashboard.data.curves import Training
 from bench.dashboard.data.folder import words as plain
 from bench.dashboard.data.runs import Opened
@@ -18,6 +18,7 @@ from bench.dashboard.data.sheets import clock
 from bench.dashboard.language import Words
 from bench.dashboard.pages.frame import Place, follow
 from bench.dashboard.pages.parts import Grid, Picture, heading, listed, take, text, whole
+from bench.records import Arm, Record
 
 _PICTURES = (
     *("loss_title", "learning_rate", "throughput", "pace", "metric", "perplexity"),
@@ -47,6 +48,7 @@ def show(place: Place) -> None:
         heading(words("metrics_title"))
         metrics = runs.metrics(found.record)
         Grid(place, whole(lambda: metrics))
+        _heard(place, found.record)
     if found.record is not None or found.running is not None:
         _overfitting(place, found)
     heading(words("points"))
@@ -154,6 +156,37 @@ def _state(place: Place, found: Opened) -> None:
         ui.label(f"{words('failure')}: {found.failure.error}").classes("notice")
         if traceback := runs.traceback_of(place.watcher.folder, found.failure):
             text(traceback)
+
+
+def _heard(place: Place, record: Record) -> None:
+    """Offer what both arms sound like, text by text, one beside the other."""
+    words, folder = place.words, place.watcher.folder
+    arms = {"baseline": record.baseline, "variant": record.variant}
+    if not any(arm.exhibits for arm in arms.values()):
+        return
+    names = {of: audio.takes(folder, arm) for of, arm in arms.items()}
+    every = sorted({name for found in names.values() for name in found})
+    heading(words("audio"))
+    hint = words("audio_hint", shown=min(len(every), audio.MOST), count=len(every))
+    ui.label(hint if every else words("no_audio")).classes("small")
+    for name in every[: audio.MOST]:
+        here = {of: arm for of, arm in arms.items() if name in names[of]}
+        said = next(filter(None, (audio.said(folder, arm, name) for arm in here.values())), name)
+        with ui.element("section").classes("box"):
+            ui.label(said)
+            with ui.element("div").classes("pictures"):
+                for of, arm in here.items():
+                    _player(words, of, arm, name)
+
+
+def _player(words: Words, of: str, arm: Arm, name: str) -> None:
+    address = f"/audio/{arm.exhibits}/{name}.wav"
+    with ui.element("div").classes("row"):
+        ui.label(words(of))
+        player = ui.audio(address).style("max-width: 100%")
+        player.props["preload"] = "none"  # nothing is fetched that nobody wants to hear
+        player.props["aria-label"] = f"{words(of)} {name}"
+        ui.link(words("download"), address).props["download"] = f"{of}-{name}.wav"
 
 
 def _overfitting(place: Place, found: Opened) -> None:
