@@ -21,6 +21,8 @@ from bench.reporting.metrics import metric_column
 from bench.reporting.pairs import TableError
 from bench.reporting.rows import rows
 from bench.reporting.scales import scale
+from bench.reporting.sections import Section, assemble
+from bench.reporting.selection import Records
 from bench.statistics.metrics import METRICS, is_mean, unit
 from bench.statistics.quality import mean_difference
 from bench.validate import design
@@ -100,6 +102,29 @@ def spoken(technique: str = "bf16", **metrics: float) -> Record:
         "variant": dataclasses.replace(made.variant, metrics={"audio_s": 2.475, **metrics}),
     }
     return dataclasses.replace(made, quality=judged, **arms)
+
+
+def section(*made: Record) -> Section:
+    (found,) = assemble(Records(frame(*made), (), Path("x")), specs.load("speech")).sections
+    return found
+
+
+def test_speech_has_a_table_of_seconds_of_audio_and_decibels() -> None:
+    found = section(spoken())
+    cells = {c.name: cell for c, cell in zip(found.columns, found.cells[0], strict=True)}
+    headings = {c.name: (c.heading, c.unit) for c in found.columns}
+    assert headings["wall"][0] == "seconds"
+    assert cells["quality"].text == "0.000 dB"
+    assert cells["difference"].text == "\N{MINUS SIGN}0.250 dB"
+    assert (cells["audio_s"].text, cells["audio_s"].below) == ("2.50", "\N{RIGHTWARDS ARROW} 2.48")
+    assert headings["audio_s"] == ("audio of a text", "s")
+    assert headings["wall_per_item"][0] == "time for 1 s of audio (real-time factor)"
+    assert "log_mel_distance_db" not in cells  # nobody has it
+    assert any("log mel distance" in note.text for note in found.notes)
+
+
+def test_other_workloads_are_not_in_the_table_of_speech() -> None:
+    assert assemble(Records(frame(record()), (), Path("x")), specs.load("speech")).sections == ()
 
 
 def test_a_metric_is_a_mean_over_the_pairs_that_have_it() -> None:

@@ -22,7 +22,7 @@ from bench.reporting import specs, tables
 from bench.reporting.rows import origin
 
 ROOT = Path(__file__).parents[1]
-TABLES = [name for name in specs.tables() if name not in ("glue", "fine_tuning")]
+TABLES = [name for name in specs.tables() if name not in ("glue", "fine_tuning", "speech")]
 """Those that these records, which are of no encoder and of no language model, have rows for."""
 
 
