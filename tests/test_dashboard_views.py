@@ -191,6 +191,17 @@ def test_curves_are_those_of_the_training_table(measured: Path) -> None:
     assert [y for _, y in stage.pace] == pytest.approx(list(pace))
 
 
+def test_where_nothing_was_trained_there_is_no_curve_and_no_complaint(tmp_path: Path) -> None:
+    write_pair(tmp_path, ratio=0.8)
+    watcher = seen(tmp_path)
+    found = opened(watcher, "structured_pruning")
+    path = tmp_path / found.place / "training.parquet"
+    columns = pd.read_parquet(path).columns
+    pd.DataFrame(columns=columns).to_parquet(path)  # of no kind, for want of any value
+    training = runs.training(watcher.folder, found)
+    assert (training.stages, training.problem) == ((), "")
+
+
 def test_throughput_is_examples_per_second_of_each_stage(measured: Path) -> None:
     """The made-up trainings take 64 examples a step (campaigns)."""
     watcher = seen(measured)

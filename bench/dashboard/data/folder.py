@@ -257,8 +257,12 @@ def _of_words(kind: pa.DataType) -> bool:
 
 
 def _of_figures(kind: pa.DataType) -> bool:
+    """Whether a column holds numbers, or none at all: where nothing was trained all are empty."""
     return bool(
-        pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
+        pa.types.is_integer(kind)
+        or pa.types.is_floating(kind)
+        or pa.types.is_boolean(kind)
+        or pa.types.is_null(kind)
     )
 
 
