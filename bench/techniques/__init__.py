@@ -131,6 +131,23 @@ class Technique:
             TechniqueError: The message names the key and the way out.
         """
 
+    def require_training(self, terms: Terms, way_out: str) -> None:
+        """Refuse a workload that cannot be trained, and a recipe of no epochs.
+
+        For techniques that are nothing without training: they call it from ``require``.
+
+        Args:
+            terms: As for ``require``.
+            way_out: What stands behind the technique's name where there are no epochs.
+
+        Raises:
+            TechniqueError: There are none.
+            WorkloadError: The workload says why it cannot be trained.
+        """
+        terms.workload.require_trainable(f"technique={self.name}")
+        if {**terms.training, **(self.recipe or {})}.get("epochs") == 0:
+            raise TechniqueError(f"technique={self.name} {way_out}")
+
     def prepare(self, model: nn.Module, setting: Setting) -> nn.Module:
         """Return the model to train: pruned, with adapters, a smaller student, ..."""
         return model

@@ -47,12 +47,11 @@ class Retrained(Technique):
                 f"technique.changes.{unknown[0]}: training has no such knob; it has "
                 f"{', '.join(key for key in terms.training if key != '_target_')}"
             )
-        terms.workload.require_trainable(f"technique={self.name}")
-        if self.changes.get("epochs", terms.training.get("epochs")) == 0:
-            raise TechniqueError(
-                f"technique={self.name} trains anew, and training.epochs=0 trains nothing: give "
-                f"the baseline a training, such as training.epochs=3"
-            )
+        self.require_training(
+            terms,
+            "trains anew, and training.epochs=0 trains nothing: give the baseline a training, such "
+            "as training.epochs=3",
+        )
         if all(terms.training[key] == value for key, value in self.changes.items()):
             same = ", ".join(f"training.{key}={value}" for key, value in self.changes.items())
             raise TechniqueError(

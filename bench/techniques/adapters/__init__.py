@@ -90,12 +90,11 @@ class Adapter(Technique, abc.ABC):
 
     def require(self, terms: Terms) -> None:
         """Refuse models that have no such layers, and a training of no epochs."""
-        terms.workload.require_trainable(f"technique={self.name}")
-        if self.epochs is None and terms.training.get("epochs") == 0:
-            raise TechniqueError(
-                f"technique={self.name} trains for as many epochs as the baseline, and training."
-                f"epochs=0: technique.epochs=3 trains for three"
-            )
+        self.require_training(
+            terms,
+            "trains for as many epochs as the baseline, and training.epochs=0: technique.epochs=3 "
+            "trains for three",
+        )
         self.adapted(terms.workload.build(seed=0))
 
     def prepare(self, model: nn.Module, setting: Setting) -> nn.Module:

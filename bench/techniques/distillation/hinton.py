@@ -62,13 +62,12 @@ class Distillation(SmallModel):
 
     def require(self, terms: Terms) -> None:
         """Refuse what cannot be taught, and a course of no epochs: nothing would be learnt."""
-        terms.workload.require_trainable(f"technique={self.name}")
-        if self.epochs is None and terms.training.get("epochs") == 0:
-            raise TechniqueError(
-                f"technique={self.name} teaches for as many epochs as the baseline had, and "
-                f"training.epochs=0: technique.epochs=3 teaches for three; technique=small_model "
-                f"takes the student as it is"
-            )
+        self.require_training(
+            terms,
+            "teaches for as many epochs as the baseline had, and training.epochs=0: "
+            "technique.epochs=3 teaches for three; technique=small_model takes the student as it "
+            "is",
+        )
         super().require(terms)
 
     def examples(self, examples: Examples, setting: Setting) -> Examples:
