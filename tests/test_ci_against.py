@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -154,7 +155,7 @@ def test_what_is_on_the_heads_path_is_on_the_bases_with_its_own_files(
 
 @pytest.fixture
 def exchange(tmp_path: Path) -> Iterator[Exchange]:
-    with Exchange(tmp_path) as opened:
+    with closing(Exchange(tmp_path)) as opened:
         yield opened
 
 

@@ -9,7 +9,6 @@ import json
 import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 VERSION = 1
@@ -93,16 +92,7 @@ class Exchange:
         self._socket.listen()
         self._socket.settimeout(_LOOK_S)
 
-    def __enter__(self) -> Exchange:
-        """Be there."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         """Take no more calls."""
         self._socket.close()
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,7 @@ class Referee:
         Raises:
             PartyError: The head's pytest cannot be started, or never called.
         """
-        with Exchange(self.job.folder) as exchange:
+        with closing(Exchange(self.job.folder)) as exchange:
             head = Party("head", self.job.head, exchange, None)
             try:
                 self._join(head, exchange)
