@@ -19,11 +19,9 @@ from bench.reporting.cells import interval, ratio
 def show(place: Place) -> None:
     """Build the page of the pair that the address names, or of the newest."""
     words, folder = place.words, place.watcher.folder
-    heading(words("pair"), 1)
-    found = chosen(place, "pair")
+    found = chosen(place, "pair", "run")
     if found is None:
         return
-    ui.link(words("open_run"), place.link("run", pair=found.place))
     _verdict(place, found)
     session = runs.session(folder, found)
     if session.problem:

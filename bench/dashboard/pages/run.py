@@ -29,11 +29,9 @@ _PICTURES = (
 def show(place: Place) -> None:
     """Build the page of the pair that the address names, or of the newest."""
     words = place.words
-    heading(words("run"), 1)
-    found = chosen(place, "run")
+    found = chosen(place, "run", "pair")
     if found is None:
         return
-    ui.link(words("open_pair"), place.link("pair", pair=found.place))
     _state(place, found)
     training = runs.training(place.watcher.folder, found)
     if training.problem:
@@ -81,12 +79,19 @@ def keep_up(place: Place, found: Opened, page: str, show_more: Callable[[Opened]
         follow(place, update)
 
 
-def chosen(place: Place, page: str) -> Opened | None:
-    """Offer all pairs, and return the one that the address names, the first without a name.
+def chosen(place: Place, page: str, other: str) -> Opened | None:
+    """Begin a page with all pairs to choose from, and return the one that the address names.
 
-    ``None`` if there is none, which is said on the page.
+    Args:
+        place: Of the page.
+        page: Its name.
+        other: Name of the page that shows the rest of a pair, and is linked.
+
+    Returns:
+        The first without a name in the address; ``None`` if there is none, which the page says.
     """
     snapshot, words = place.snapshot, place.words
+    heading(words(page), 1)
     places = runs.places(snapshot)
     name = place.query.get("pair") or next(iter(places), "")
     if not name:
@@ -112,6 +117,7 @@ def chosen(place: Place, page: str) -> Opened | None:
     ui.label(plain(found.place)).classes("small")
     if found.problem:
         ui.label(words("problem", problem=found.problem)).classes("notice")
+    ui.link(words(f"open_{other}"), place.link(other, pair=found.place))
     return found
 
 
