@@ -236,23 +236,24 @@ def test_its_file_holds_our_checks_and_its_own_commands_read_it(
     assert "test_dearer" in (pytester.path / "now.csv").read_text()
 
 
-def test_a_stored_run_is_the_baseline_of_the_next(pytester: pytest.Pytester) -> None:
+def ten_times_dearer(pytester: pytest.Pytester, store: str) -> None:
+    """Store a run of a check, and then let the check do ten times as much."""
     pytest.importorskip("pytest_benchmark")
     test = "def test_alone(joules):\n    joules.measure(lambda: sum(range({})))\n"
     pytester.makepyfile(test_stored=test.format(2000))
-    run(pytester, "--benchmark-json=then.json").assert_outcomes(passed=1)
+    run(pytester, store).assert_outcomes(passed=1)
     pytester.makepyfile(test_stored=test.format(20_000))
+
+
+def test_a_stored_run_is_the_baseline_of_the_next(pytester: pytest.Pytester) -> None:
+    ten_times_dearer(pytester, "--benchmark-json=then.json")
     done = run(pytester, "--joules-baseline=then.json", "--joules-fail=ratio:1.5")
     done.assert_outcomes(failed=1)
     done.stdout.fnmatch_lines(["*against: *1 stored run (then.json)*"])
 
 
 def test_its_comparison_gates_our_checks_as_well(pytester: pytest.Pytester) -> None:
-    pytest.importorskip("pytest_benchmark")
-    test = "def test_alone(joules):\n    joules.measure(lambda: sum(range({})))\n"
-    pytester.makepyfile(test_gated=test.format(2000))
-    run(pytester, "--benchmark-save=then").assert_outcomes(passed=1)
-    pytester.makepyfile(test_gated=test.format(20_000))
+    ten_times_dearer(pytester, "--benchmark-save=then")
     done = pytester.runpytest_subprocess(
         *loaded(),
         *("--joules-measure=cpu_s", SHORT, "--benchmark-compare=0001"),

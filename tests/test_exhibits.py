@@ -10,12 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import EAGER, Tiny
+from evaluating import evaluated
+from tiny import Tiny
 from torch import Tensor, nn
 
-from bench import artefacts, evaluation, facts
-from bench.evaluation import Evaluation, Look
-from bench.meters import Meters
+from bench.evaluation import Evaluation
 from bench.techniques import Setting, Technique
 from bench.techniques.half import Half
 from bench.training.splitting import Part, split
@@ -59,16 +58,7 @@ def seen(
     model: nn.Module = workload.build(5).eval()
     for stage in stages:
         model = stage.convert(model, Setting(workload, copy.deepcopy(model), 0))
-    folder.mkdir()
-    outputs = facts.probe(workload, EAGER, model, facts.probe_batch(workload))
-    artefacts.save(model, stages, outputs, folder, "ab" * 32)
-    nothing = Meters((), required=False)
-    baseline = folder.with_name("baseline")
-    look = Look(workload, stages, EAGER, 5, folder, baseline, nothing, None, held_out)
-    evaluation.evaluate(look)
-    found = evaluation.read(look)
-    assert found is not None
-    return found
+    return evaluated(workload, model, stages, folder, folder.with_name("baseline"), 5, held_out)
 
 
 def test_likeness_to_the_baseline_takes_the_place_of_predictions(tmp_path: Path) -> None:

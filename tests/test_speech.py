@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from evaluating import evaluated
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
@@ -26,11 +27,9 @@ from transformers import audio_utils
 from transformers.models.vits.modeling_vits import VitsConvFlow
 
 import bench.__main__  # registers the resolver of the host's name
-from bench import artefacts, asked, evaluation, facts, store
+from bench import artefacts, asked, facts, store
 from bench.digests import labels_sha256
-from bench.evaluation import Evaluation, Look
 from bench.measurement.serving import load_of
-from bench.meters import Meters
 from bench.sweeping import preflight
 from bench.techniques import Setting, Technique, TechniqueError
 from bench.techniques.half import Half
@@ -460,26 +459,6 @@ def test_audio_at_half_the_level_is_as_distorted_as_none_and_six_decibels_away(
     assert found["neg_mcd_db"][0] == pytest.approx(0, abs=0.02)
     assert found["log_mel_distance_db"][0] == pytest.approx(20 * math.log10(2), abs=0.02)
     assert found["duration_change"].tolist() == [0]
-
-
-def evaluated(
-    workload: Any,
-    model: nn.Module,
-    stages: tuple[Technique, ...],
-    folder: Path,
-    baseline: Path,
-    held_out: float = 0.0,
-) -> Evaluation:
-    """Save a model and evaluate it as a pair does."""
-    folder.mkdir()
-    outputs = facts.probe(workload, EAGER, model, facts.probe_batch(workload))
-    artefacts.save(model, stages, outputs, folder, "ab" * 32)
-    nothing = Meters((), required=False)
-    look = Look(workload, stages, EAGER, 0, folder, baseline, nothing, None, held_out)
-    evaluation.evaluate(look)
-    found = evaluation.read(look)
-    assert found is not None
-    return found
 
 
 def test_what_a_search_keeps_for_its_trials_has_its_own_texts_beside_it(tmp_path: Path) -> None:

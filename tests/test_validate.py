@@ -1009,31 +1009,28 @@ def test_failures_are_counted_and_broken_records_named(results: Path) -> None:
     assert [f.message for f in found.findings] == ["record.json.broken-1 was set aside: no record"]
 
 
-def test_a_metric_that_is_not_known_is_named_as_not_recomputed(results: Path) -> None:
+def judged_by(metric: str, results: Path) -> examination.Examined:
+    """Examine results whose accuracies go by another name."""
     with edited(pruned(results)) as edit:
-        edit.record["quality"].update(metric="bleu", lost=None, gained=None)
+        edit.record["quality"].update(metric=metric, lost=None, gained=None)
         for arm in ("baseline", "variant"):
-            edit.record[arm]["metrics"]["bleu"] = edit.record["quality"][arm]
-    found = examination.examine(results)
+            edit.record[arm]["metrics"][metric] = edit.record["quality"][arm]
+    return examination.examine(results)
+
+
+def test_a_metric_that_is_not_known_is_named_as_not_recomputed(results: Path) -> None:
+    found = judged_by("bleu", results)
     assert found.findings == ()
     assert found.notes["quality not recomputed (bleu)"] == 1
 
 
 def test_a_correlation_that_does_not_follow_from_the_predictions_is_an_error(results: Path) -> None:
-    with edited(pruned(results)) as edit:
-        edit.record["quality"].update(metric="f1", lost=None, gained=None)
-        for arm in ("baseline", "variant"):
-            edit.record[arm]["metrics"]["f1"] = edit.record["quality"][arm]
-    found = examination.examine(results)
+    found = judged_by("f1", results)
     assert {f.check for f in found.findings} == {"f1", "quality interval"}
 
 
 def test_a_mean_that_does_not_follow_from_the_predictions_is_an_error(results: Path) -> None:
-    with edited(pruned(results)) as edit:
-        edit.record["quality"].update(metric="score_db", lost=None, gained=None)
-        for arm in ("baseline", "variant"):
-            edit.record[arm]["metrics"]["score_db"] = edit.record["quality"][arm]
-    found = examination.examine(results)
+    found = judged_by("score_db", results)
     assert {f.check for f in found.findings} == {"score_db", "quality interval"}
     assert not [note for note in found.notes if "not recomputed" in note]
 
