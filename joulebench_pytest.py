@@ -47,6 +47,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "if two blocks take longer (default: %(default)g)",
     )
     group.addoption(
+        "--joules-half-width",
+        metavar="FRACTION",
+        type=float,
+        help="measure until the 95 %% interval of the ratio is this narrow, 0.005 for half a "
+        "percent to each side (default: 0.015, or a third of what the limit leaves)",
+    )
+    group.addoption(
         "--joules-baseline",
         metavar="PATH",
         type=Path,
@@ -75,6 +82,11 @@ def pytest_configure(config: pytest.Config) -> None:
     most_s: float = config.getoption("joules_max_time")
     if not 0 < most_s < float("inf"):
         raise pytest.UsageError(f"--joules-max-time={most_s:g}: it takes seconds above 0, e.g. 50")
+    half_width: float | None = config.getoption("joules_half_width")
+    if half_width is not None and not 0 < half_width < 1:
+        raise pytest.UsageError(
+            f"--joules-half-width={half_width:g}: it takes a fraction of 1, e.g. 0.01"
+        )
     files = [config.getoption(name) for name in ("joules_markdown", "joules_action")]
     called = "JOULEBENCH_CI_LINK" in os.environ
     if (called or any(files)) and (problem := _other_bench()):
@@ -120,14 +132,13 @@ def _limit(text: str) -> float:
 
 def _other_bench() -> str | None:
     """Say so if the package ``bench`` that Python finds here is not ours."""
-    try:
-        if importlib.util.find_spec("bench.ci") is not None:
-            return None
-    except ModuleNotFoundError:  # it is a module, no package
-        pass
-    import bench
-
-    place = bench.__file__ or ", ".join(bench.__path__)
+    found = importlib.util.find_spec("bench")  # which imports nothing
+    if found is None:
+        return "joulebench's plugin is there and its package, bench, is not: install it again"
+    folders = list(found.submodule_search_locations or ())
+    if any(Path(folder, "ci", "link.py").is_file() for folder in folders):
+        return None
+    place = found.origin or ", ".join(folders)
     return (
         f"joulebench's own package is called bench, and so is {place}, which Python finds first: "
         "energy checks need the name. Rename that one; where nothing imports it, it is enough that "

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -15,10 +16,11 @@ import pytest
 import joulebench_pytest as plugin
 
 # All that a check imports: what a run inside this process imports first would be gone after it.
+from bench import locks
 from bench.ci import conclusion, fixture, rules, stored, turns  # noqa: F401
 from bench.ci.instruments import WANTED, Instruments, Measure
 from bench.measurement import Gauge
-from bench.meters import Meters
+from bench.meters import Channel, Counts, Meters
 
 pytest_plugins = ["pytester"]
 
@@ -158,6 +160,10 @@ def test_what_a_function_raises_is_the_tests_failure(pytester: pytest.Pytester) 
         ("--joules-max-time=0", "*--joules-max-time=0: it takes seconds above 0*"),
         ("--joules-max-time=nan", "*--joules-max-time=nan: it takes seconds above 0*"),
         ("--joules-measure=watts", "*invalid choice*"),
+        (
+            "--joules-half-width=1.5",
+            "*--joules-half-width=1.5: it takes a fraction of 1, e.g. 0.01*",
+        ),
     ],
 )
 def test_an_option_that_means_nothing_is_a_usage_error(
@@ -206,6 +212,17 @@ def test_a_project_with_a_package_of_our_name_is_left_alone_until_it_asks(
     done = pytester.runpytest_subprocess(*loaded(), "--joules-fail=ratio:1.05")
     assert done.ret == pytest.ExitCode.USAGE_ERROR
     done.stderr.fnmatch_lines(["*--joules-fail: joulebench's own package is called bench*"])
+
+
+def test_a_package_of_our_name_is_not_even_imported(pytester: pytest.Pytester) -> None:
+    (pytester.mkpydir("bench") / "__init__.py").write_text("import nowhere\n")
+    pytester.makepyfile("def test_nothing():\n    pass\n")
+    pytest.importorskip("xdist")
+    done = pytester.runpytest_subprocess(*loaded(), "-p", "no:cacheprovider", "-n", "1")
+    done.assert_outcomes(passed=1)
+    done = pytester.runpytest_subprocess(*loaded(), "--joules-markdown=table.md")
+    assert done.ret == pytest.ExitCode.USAGE_ERROR
+    done.stderr.fnmatch_lines(["*is called bench, and so is *Rename*"])
 
 
 # Beside pytest-benchmark.
@@ -311,6 +328,54 @@ def test_without_a_counter_cpu_seconds_are_compared_and_named(
     assert "no energy counter" in opened.measure.note
     with pytest.raises(MeterError, match=r"--joules-measure=energy_j.*cpu_s needs none"):
         Instruments.open("energy_j")
+
+
+def test_joules_do_not_lead_where_the_cpus_are_kept_from_us(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A GPU's joules alone are its idle watts times the seconds of a test on the CPU."""
+    from bench.ci import instruments
+
+    why = "energy_uj is for root only. `sudo chmod a+r energy_uj` opens it"
+
+    class OfTheGpuAlone:
+        name, missing = "counters", {"cpu:0": why}
+
+        def open(self) -> tuple[Channel, ...]:
+            return (Channel("gpu:0", "nvml", "B", 0.1, {}),)
+
+        def read(self) -> Counts:
+            return Counts({"gpu:0": 1.0})
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr(instruments, "Counters", OfTheGpuAlone)
+    opened = Instruments.open("auto")
+    assert (opened.measure.name, opened.gauge.meters.channels) == ("cpu_s", {})
+    assert opened.measure.note == f"the counter of cpu:0 cannot be read: {why}"
+    asked_for = Instruments.open("energy_j").measure
+    assert (asked_for.name, asked_for.scope) == ("energy_j", "gpu:0")
+
+
+def test_whoever_measures_here_is_named_to_those_who_wait(
+    pytester: pytest.Pytester, own_lock: Path
+) -> None:
+    pytester.makepyfile(TESTS)
+    begun, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with locks.host_lock("a paper's pair", windows=True):
+            begun.set()
+            done.wait(2.0)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    begun.wait()
+    told = run(pytester, "-k", "alone")
+    thread.join()
+    told.assert_outcomes(passed=1)
+    told.stdout.fnmatch_lines([f"*waiting for a paper's pair (process {os.getpid()})"])
 
 
 def test_a_window_is_charged_with_the_cpu_seconds_of_its_work() -> None:

@@ -15,7 +15,7 @@ from scipy import stats
 
 from bench import codec
 from bench.ci import instructions, outputs, storage, stored, words
-from bench.ci.instructions import Instructions, InstructionsError
+from bench.ci.instructions import Count, Instructions, InstructionsError
 from bench.ci.results import Result
 
 TEST = "tests/test_model.py::test_inference"
@@ -83,7 +83,11 @@ def test_joules_are_named_with_scope_and_grade_and_nothing_else_is_called_joules
 
 def test_an_undecided_check_says_what_would_decide_it() -> None:
     open_ = made(verdict="undecided", more_blocks=14)
-    assert "undecided, about 14 more blocks would decide" in words.outcome(open_)
+    # 24 blocks took 12 seconds.
+    assert "undecided, about 14 more blocks, 7 s, would decide" in words.outcome(open_)
+    assert "--joules-half-width" in words.outcome(open_)
+    of_another_day = made(verdict="undecided", kind="stored")
+    assert "undecided, runs of other days scatter as much" in words.outcome(of_another_day)
     assert "too near to the limit" in words.outcome(made(verdict="undecided"))
 
 
@@ -235,6 +239,12 @@ def test_where_there_is_no_such_call_another_measure_is_named(
         Instructions.open()
 
 
+def test_a_counter_that_was_shared_once_counts_again_afterwards() -> None:
+    first, shared, later = Count(100, 0), Count(150, 7), Count(350, 7)
+    assert shared.since(first) is None
+    assert later.since(shared) == 200
+
+
 def test_twice_the_work_retires_twice_the_instructions() -> None:
     try:
         counter = Instructions.open()
@@ -244,10 +254,9 @@ def test_twice_the_work_retires_twice_the_instructions() -> None:
     def spent(rounds: int) -> int:
         begun = counter.read()
         sum(range(rounds))
-        ended = counter.read()
-        assert begun is not None
-        assert ended is not None
-        return ended - begun
+        found = counter.read().since(begun)
+        assert found is not None
+        return found
 
     spent(1_000_000)
     one, two = spent(1_000_000), spent(2_000_000)

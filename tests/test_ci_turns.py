@@ -16,7 +16,7 @@ from bench.ci import conclusion, gate, sides, turns
 from bench.ci.conclusion import Subject, concluded
 from bench.ci.instruments import Measure, Taken
 from bench.ci.results import Result
-from bench.ci.rules import read, rules_for
+from bench.ci.rules import STAGE_SHARE, read, rules_for
 from bench.ci.turns import Rules, block_logs, take_turns
 from bench.folders import conf_folder
 from bench.measurement.conditions import Bounds
@@ -160,9 +160,32 @@ def test_blocks_that_others_disturbed_are_thrown_away_and_say_so(clock: FakeCloc
     found = result(take_turns({"baseline": stolen, "variant": stolen}, how, seed=0), 1.05, how)
     assert found.verdict == "invalid"
     assert found.blocks == 0
-    assert found.discarded == 14  # more than a share of 0.34 of 40 blocks
+    assert found.discarded == 35  # more than a share of 0.34 of 100 blocks
     assert found.reason is not None
     assert "steal" in found.reason
+
+
+def test_a_block_whose_figure_could_not_be_read_is_thrown_away(clock: FakeClock) -> None:
+    class Shared(FakeSide):
+        def window(self, calls: int, lead_in: int, core: int) -> Taken:
+            taken = super().window(calls, lead_in, core)
+            lost = len(self.cores) == 3
+            return dataclasses.replace(taken, instructions=None if lost else 1000 * calls)
+
+    counted = Measure("instructions", "this process", "perf_event", "none", "asked for")
+    how = dataclasses.replace(rules(), measure=counted)
+    sides = {"baseline": Shared(clock, 1.0), "variant": Shared(clock, 1.0)}
+    found = result(take_turns(sides, how, seed=0), 1.05, how)
+    assert (found.verdict, found.ratio, found.discarded) == ("passes", pytest.approx(1), 1)
+
+
+def test_a_stage_of_a_check_of_joules_has_blocks_enough_for_an_interval(clock: FakeClock) -> None:
+    """Against the base a stage has 20 s; with five blocks the t quantile is 2.8, with three 4.3."""
+    draw = np.random.default_rng(3)
+    noisy = FakeSide(clock, 1.0, lambda now_s: math.exp(draw.normal(0, 0.05)))
+    how = rules(most_s=STAGE_SHARE * 50, protocol=dataclasses.replace(MACHINE, jitter_s=0.05))
+    found = result(take_turns({"baseline": noisy, "variant": noisy}, how, seed=0), 1.05, how)
+    assert found.blocks >= MACHINE.min_blocks
 
 
 def test_a_function_alone_has_a_figure_and_no_baseline(clock: FakeClock) -> None:
@@ -249,6 +272,39 @@ def test_a_close_limit_asks_for_a_narrow_interval(limit: float | None, half_widt
     made = rules_for(FakeInstruments(), limit, 60.0)  # type: ignore[arg-type]
     assert made.half_width == pytest.approx(half_width)
     assert (made.window_s, made.protocol.name) == (0.1, "own")
+
+
+def test_the_width_that_is_asked_for_stands_above_that_of_the_limit() -> None:
+    for asked in (0.002, 0.05):
+        made = rules_for(FakeInstruments(), 1.02, 60.0, asked)  # type: ignore[arg-type]
+        assert made.half_width == asked
+
+
+@pytest.mark.parametrize(("slow_s", "call_s"), [(0.3, 0.001), (0.001, 0.001), (0.0, 0.02)])
+def test_a_side_is_warm_after_the_time_it_was_given_and_not_told_by_its_first_call(
+    monkeypatch: pytest.MonkeyPatch, slow_s: float, call_s: float
+) -> None:
+    clock, calls = FakeClock(), itertools.count()
+    monkeypatch.setattr(sides, "time", clock)
+
+    def function() -> None:
+        clock.sleep(slow_s if next(calls) == 0 else call_s)
+
+    side = sides.LocalSide(function, FakeInstruments())  # type: ignore[arg-type]
+    begun_s = clock.now_s
+    assert side.warm_up(OWN, 0.1, 1.0) == pytest.approx(call_s)
+    # The last calibration that begins within the time may end behind it, and is short.
+    assert 1.0 <= clock.now_s - begun_s < 1.1
+
+
+def test_a_function_that_takes_longer_than_its_warm_up_is_called_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = FakeClock()
+    monkeypatch.setattr(sides, "time", clock)
+    side = sides.LocalSide(lambda: clock.sleep(3.0), FakeInstruments())  # type: ignore[arg-type]
+    assert side.warm_up(OWN, 0.1, 1.0) == 3.0
+    assert clock.now_s == 106.0
 
 
 def test_windows_grow_short_with_the_time_there_is() -> None:

@@ -18,8 +18,8 @@ from bench.statistics.ratios import blocks_needed
 
 CONFIDENCE = 0.95
 
-MOST_BLOCKS = 2_000
-"""More blocks than this, about a quarter of an hour, nobody waits for."""
+MOST_S = 900.0
+"""More than this nobody waits for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +115,14 @@ def _compared(result: Result, log_ratios: Floats) -> Result:
 def more_blocks(result: Result) -> int | None:
     """Return the blocks it would take until the interval leaves the limit, if the ratio stays.
 
-    ``None`` if ``MOST_BLOCKS`` would not do: the ratio is the limit, as far as anyone can tell.
+    ``None`` if as many as fit into ``MOST_S`` would not do: the ratio is the limit, as far as
+    anyone can tell.
     """
     if result.ratio is None or result.limit is None or result.log_ratio_sd is None:
         return None
     room = abs(math.log(result.ratio / result.limit))
     if room == 0:
         return None
-    needed = blocks_needed(result.log_ratio_sd, math.expm1(room), CONFIDENCE, MOST_BLOCKS)
+    most = result.blocks + round(MOST_S * result.blocks / result.spent_s)
+    needed = blocks_needed(result.log_ratio_sd, math.expm1(room), CONFIDENCE, most)
     return None if needed is None else max(1, needed - result.blocks)

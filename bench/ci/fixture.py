@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,7 +18,7 @@ from bench.ci.settings import Settings
 from bench.ci.sides import LocalSide, Side
 from bench.ci.worker import NAME as WORKER
 from bench.ci.worker import Worker
-from bench.locks import LockError, host_lock
+from bench.locks import LockError, held_by, host_lock
 from bench.meters import MeterError
 
 if TYPE_CHECKING:
@@ -110,15 +110,24 @@ class Joules:
         from bench.ci.turns import seed_of, take_turns
 
         instruments, settings = self._instruments(), self._settings
-        rules = rules_for(instruments, settings.limit, settings.most_s)
+        rules = rules_for(instruments, settings.limit, settings.most_s, settings.half_width)
         sides: dict[ArmName, Side] = {
             arm: LocalSide(function, instruments) for arm, function in functions.items()
         }
         subject = Subject(self._node.nodeid, kind, settings.limit)
         what = f"the energy check {self._node.nodeid}"
+        self._say_who_measures()
         with _told(LockError), host_lock(what, windows=True):
             turns = take_turns(sides, rules, seed_of(self._node.nodeid))
         return concluded(subject, turns, rules)
+
+    def _say_who_measures(self) -> None:
+        """Name another measurement on this host: silence, while we wait, would look like a hang."""
+        if (holder := held_by()) is None:
+            return
+        capture = self._config.pluginmanager.get_plugin("capturemanager")
+        with nullcontext() if capture is None else capture.global_and_fixture_disabled():
+            print(f"\nwaiting for {holder.get('what')} (process {holder.get('pid')})", flush=True)
 
     def _instruments(self) -> Instruments:
         """Open them for the session, at the first check."""

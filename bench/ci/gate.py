@@ -36,9 +36,10 @@ def verdict(low: float, high: float, limit: float | None) -> Verdict:
 
     It fails only if all of the interval is above, and passes only if none of it is: whatever lies
     between is undecided, and no failure. Of a 95 % interval that is a test of non-inferiority and
-    one of inferiority at 2.5 % each: a check whose true ratio is the limit fails one time in forty,
-    one whose true ratio is 1 the less the narrower its interval. Every check of a run is judged by
-    itself. Source: Schuirmann (1987) J. Pharmacokinet. Biopharm. 15:657-680.
+    one of inferiority at 2.5 % each: where the true ratio is the limit, one measurement in forty
+    fails (against a base commit two must), where it is 1 the fewer the narrower their intervals.
+    Every check of a run is judged by itself. Source: Schuirmann (1987) J. Pharmacokinet. Biopharm.
+    15:657-680.
     """
     if limit is None:
         return "no limit"

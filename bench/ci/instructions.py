@@ -13,6 +13,7 @@ import platform
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 _CALL_NUMBERS = {"x86_64": 298, "aarch64": 241}
 """Of perf_event_open: arch/x86/entry/syscalls/syscall_64.tbl, include/uapi/asm-generic/unistd.h."""
@@ -30,6 +31,24 @@ _ANSWER = struct.Struct("=QQQ")
 
 class InstructionsError(RuntimeError):
     """There is no such counter here; the message says why and what to choose instead."""
+
+
+class Count(NamedTuple):
+    """What has been counted so far.
+
+    Attributes:
+        instructions: Retired.
+        uncounted_ns: Thread time during which others had the counter, in nanoseconds.
+    """
+
+    instructions: int
+    uncounted_ns: int
+
+    def since(self, begun: Count) -> int | None:
+        """Return the instructions between two readings; ``None`` if the counter was shared."""
+        if self.uncounted_ns != begun.uncounted_ns:  # what was missed would be extrapolated
+            return None
+        return self.instructions - begun.instructions
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +84,13 @@ class Instructions:
             raise
         return cls(descriptors)
 
-    def read(self) -> int | None:
-        """Return the instructions retired so far; ``None`` if the counter was shared meanwhile."""
-        total = 0
-        for descriptor in self.descriptors:
-            count, enabled_ns, running_ns = _ANSWER.unpack(os.read(descriptor, _ANSWER.size))
-            if running_ns < enabled_ns:  # others count, too: the rest would be extrapolated
-                return None
-            total += count
-        return total
+    def read(self) -> Count:
+        """Return what all of them have counted so far."""
+        found = [_ANSWER.unpack(os.read(d, _ANSWER.size)) for d in self.descriptors]
+        return Count(
+            instructions=sum(count for count, _, _ in found),
+            uncounted_ns=sum(enabled_ns - running_ns for _, enabled_ns, running_ns in found),
+        )
 
     def close(self) -> None:
         """Stop counting."""

@@ -19,7 +19,7 @@ from bench.measurement import Gauge, Span
 from bench.measurement.conditions import Bounds
 from bench.measurement.figures import CPU, WALL, Figure, available
 from bench.measurement.protocol import Protocol
-from bench.meters import Meter, MeterError, Meters
+from bench.meters import MeterError, Meters
 from bench.meters.counters import Counters
 from bench.readings import Grade
 
@@ -30,6 +30,9 @@ MACHINE_WIDE: tuple[MeasureName, ...] = ("energy_j", "wall_s")
 """What others on the machine are charged to, too: no business of a busy host."""
 
 _NO_COUNTER = "no energy counter on this host (python -m bench.doctor says why)"
+
+_CPU = "cpu:"
+"""How the name of a package begins that has a counter; without one, ``cpu`` is what is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,9 @@ class Instruments:
     def open(cls, wanted: str) -> Instruments:
         """Open what is wanted; ``auto`` takes counted joules, else CPU-seconds.
 
+        Where a CPU has a counter that this user may not read, the joules of all else are not what
+        a test costs: ``auto`` does not take them.
+
         Args:
             wanted: One of ``WANTED``.
 
@@ -99,23 +105,31 @@ class Instruments:
             MeterError: Joules are asked for, and no counter can be read.
             InstructionsError: Likewise, instructions.
         """
-        counters: tuple[Meter, ...] = (Counters(),) if wanted in ("auto", "energy_j") else ()
+        counters = Counters()
+        read = (counters,) if wanted in ("auto", "energy_j") else ()
         try:
-            meters = Meters(counters, required=wanted == "energy_j").__enter__()
+            meters = Meters(read, required=wanted == "energy_j").__enter__()
         except MeterError as err:
             raise MeterError(
                 f"--joules-measure={wanted}: no counter can be read; cpu_s needs none. {err}"
             ) from err
         gauge = Gauge(meters, synchronise)
         leading = available(meters.channels)[0]
-        if leading.measure == "energy_j":
+        closed = [
+            f"the counter of {name} cannot be read: {why}"
+            for name, why in counters.missing.items()
+            if name.startswith(_CPU) and wanted == "auto"
+        ]
+        if leading.measure == "energy_j" and not closed:
             return cls(Measure.of_figure(leading), gauge)
         if wanted == "instructions":
             measure = Measure("instructions", "this process", "perf_event", "none", "asked for")
             return cls(measure, gauge, Instructions.open())
         if wanted == "wall_s":
             return cls(Measure.of_figure(WALL, "asked for"), gauge)
-        return cls(Measure.of_figure(CPU, _NO_COUNTER if counters else "asked for"), gauge)
+        meters.__exit__()  # what is left counts for nothing, and is no reason to discard a window
+        note = "; ".join(closed) or _NO_COUNTER
+        return cls(Measure.of_figure(CPU, note if read else "asked for"), gauge)
 
     def take(self, work: Callable[[], None]) -> Taken:
         """Do the work, and return what was read around it."""
@@ -124,11 +138,12 @@ class Instruments:
             begun = None if self.counter is None else self.counter.read()
             work()
             if self.counter is not None and begun is not None:
-                ended = self.counter.read()
-                counted = None if ended is None else ended - begun
+                counted = self.counter.read().since(begun)
         self.gauge.spans.clear()  # a session keeps them as its trace; nobody asks for ours
         span = found[0]
         parts = {field.name: getattr(span, field.name) for field in dataclasses.fields(Span)}
+        if self.measure.name not in MACHINE_WIDE:  # nor is a GPU that somebody else works on
+            parts["host"] = dataclasses.replace(span.host, gpu_foreign={})
         return Taken(**parts, instructions=counted)
 
     def bounds(self, protocol: Protocol) -> Bounds:

@@ -24,13 +24,17 @@ _OF_ROOM = 1 / 3
 the whole interval then lies below the limit."""
 
 
-def rules_for(instruments: Instruments, limit: float | None, most_s: float) -> Rules:
+def rules_for(
+    instruments: Instruments, limit: float | None, most_s: float, half_width: float | None = None
+) -> Rules:
     """Return the rules of one measurement.
 
     Args:
         instruments: What it is measured with.
         limit: Ratio above which it fails; a close one asks for a narrow interval.
         most_s: Seconds it may take.
+        half_width: Relative half-width of the interval at which it ends; ``None`` for the
+            protocol's, or a narrower one that the limit asks for.
     """
     measure = instruments.measure
     machine_wide = measure.name in MACHINE_WIDE
@@ -38,8 +42,9 @@ def rules_for(instruments: Instruments, limit: float | None, most_s: float) -> R
     window_s = instruments.window_s(protocol)
     if not machine_wide:  # windows of a counter, or of the kernel's ticks, cannot be shortened
         window_s = min(window_s, WINDOW_SHARE * most_s)
-    room = abs(math.log(limit)) if limit is not None else 0.0
-    half_width = min(protocol.half_width, math.expm1(_OF_ROOM * room) or protocol.half_width)
+    if half_width is None:
+        room = abs(math.log(limit)) if limit is not None else 0.0
+        half_width = min(protocol.half_width, math.expm1(_OF_ROOM * room) or protocol.half_width)
     bounds = instruments.bounds(protocol)
     return Rules(protocol, measure, bounds, window_s, half_width, most_s)
 

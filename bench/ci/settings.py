@@ -16,6 +16,7 @@ class Settings:
         limit: Ratio above which a check fails; ``None`` for none.
         measure: One of ``instruments.WANTED``.
         most_s: Seconds that a check may take.
+        half_width: Relative half-width of the interval to reach; ``None`` for that of the rules.
         baseline: File or folder of stored runs; ``None`` for none.
         disabled: Whether functions are called once and nothing is measured.
         parallel: Whether other tests run beside (pytest-xdist).
@@ -24,6 +25,7 @@ class Settings:
     limit: float | None
     measure: str
     most_s: float
+    half_width: float | None
     baseline: Path | None
     disabled: bool
     parallel: bool
@@ -35,6 +37,7 @@ class Settings:
             limit=config.getoption("joules_fail"),
             measure=config.getoption("joules_measure"),
             most_s=config.getoption("joules_max_time"),
+            half_width=config.getoption("joules_half_width"),
             baseline=config.getoption("joules_baseline"),
             disabled=config.getoption("joules_disable"),
             parallel=hasattr(config, "workerinput"),

@@ -16,7 +16,7 @@ from bench.ci.instruments import Instruments, Taken, synchronise
 from bench.measurement.protocol import Protocol
 
 MOST_RATES = 30
-"""Calibrations after which a side counts as warm, whatever they say."""
+"""Calibrations that need not agree for a side to count as warm."""
 
 _AGREEING = 3
 
@@ -60,29 +60,33 @@ class LocalSide:
     def warm_up(self, protocol: Protocol, window_s: float, warmup_s: float) -> float:
         """Work until warm; return wall seconds per call.
 
-        Calls are first doubled until they take a quarter of a window, so that the clock does not
-        weigh. A function that takes longer than the warm-up is called twice, no more.
+        Calls are doubled until they take a quarter of a window, so that the clock does not weigh.
+        The first call may be slow for reasons of its own and tells nothing, unless it takes longer
+        than the warm-up: then the function is called twice, no more.
         """
         begin_s = time.monotonic()
+        wanted = 1 if self._timed(1) > warmup_s else _AGREEING
         calls = 1
-        while (seconds := self._timed(calls)) < window_s / 4:
-            calls *= 2
-        wanted = 1 if seconds > warmup_s else _AGREEING
         rates: list[float] = []
         while len(rates) < wanted or not self._settled(rates, protocol, begin_s + warmup_s):
-            rates.append(self._timed(calls) / calls)
+            seconds = self._timed(calls)
+            if seconds < window_s / 4:
+                calls *= 2
+            else:
+                rates.append(seconds / calls)
         return median(rates[-_AGREEING:])
 
     def _settled(self, rates: list[float], protocol: Protocol, until_s: float) -> bool:
         last = rates[-_AGREEING:]
         agree = max(last) <= (1 + protocol.warmup_tolerance) * min(last)
-        return len(rates) >= MOST_RATES or (agree and time.monotonic() >= until_s)
+        return time.monotonic() >= until_s and (agree or len(rates) >= MOST_RATES)
 
     def _timed(self, calls: int) -> float:
-        begin_s = time.monotonic()
-        self._repeat(calls)
-        synchronise()
-        return time.monotonic() - begin_s
+        with _untraced():  # as windows are
+            begin_s = time.monotonic()
+            self._repeat(calls)
+            synchronise()
+            return time.monotonic() - begin_s
 
     def window(self, calls: int, lead_in: int, core: int) -> Taken:
         """Call ``lead_in`` times unmeasured, then ``calls`` times in a window.

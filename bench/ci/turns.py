@@ -146,6 +146,8 @@ class _Match:
         core = self._draw.randrange(_CORES)
         block = [self._window(number, name, place, arm, core) for place, arm in enumerate(order)]
         bad = violated([(window.arm, window.span) for window in block], self._rules.bounds)
+        if bad is None and any(self._rules.measure.of(window.span) is None for window in block):
+            bad = ("missing reading", f"{self._rules.measure.name} could not be read")
         if bad is not None:
             nothing_kept = len(self._windows) == 4 * len(self._discards)
             self._discards.append(Discard(number, *bad))

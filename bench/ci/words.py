@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from bench.ci.results import TITLES, UNITS, Result
 
 _PREFIXES = {-3: "n", -2: "µ", -1: "m", 0: "", 1: "k", 2: "M", 3: "G", 4: "T"}
@@ -60,10 +62,16 @@ def outcome(result: Result) -> str:
 
 def more(result: Result) -> str:
     """Return what would decide an undecided check."""
+    if result.kind == "stored":
+        return "runs of other days scatter as much; python -m bench.ci measures both in turns"
     if result.more_blocks is None:
         return "the ratio is too near to the limit for any number of blocks one would wait for"
     blocks = "block" if result.more_blocks == 1 else "blocks"
-    return f"about {result.more_blocks} more {blocks} would decide if the ratio stays"
+    seconds = math.ceil(result.more_blocks * result.spent_s / result.blocks)
+    return (
+        f"about {result.more_blocks} more {blocks}, {seconds} s, would decide if the ratio stays: "
+        "--joules-max-time, --joules-half-width"
+    )
 
 
 def failure(result: Result) -> str:
