@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
+import json
 import os
+import shlex
+import signal
 import subprocess
 import sys
 import threading
@@ -11,13 +15,21 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
+import psutil
 import pytest
 
+from bench import machine
 from bench.ci import __main__ as command
-from bench.ci import worktree
+from bench.ci import origins, parties, worktree
+from bench.ci.instruments import Taken
 from bench.ci.link import Exchange, Line, LinkError
-from bench.ci.parties import Call, Party, PartyError
+from bench.ci.parties import Call, Party, PartyError, RaisedError, RemoteSide
+from bench.ci.referee import Job, Referee
+from bench.ci.rules import read
+from bench.folders import conf_folder
 
 ROOT = Path(__file__).parents[1]
 PATIENCE_S = 120.0
@@ -105,39 +117,52 @@ def test_a_worktree_has_the_commits_files_and_is_gone_afterwards(
     with worktree.checked_out(top, git(top, "rev-parse", "HEAD"), place) as tree:
         assert "ROUNDS = 3000" in (tree / "shop" / "shop.py").read_text()
         assert worktree.changed_files(top, "HEAD") == {"shop/shop.py"}
+        (shop / "mühle.py").touch()  # new, and git would quote its name
+        assert worktree.changed_files(top, "HEAD") == {"shop/shop.py", "shop/mühle.py"}
     assert not place.exists()
     assert git(top, "worktree", "list").count("\n") == 0
 
 
-def test_the_base_runs_the_same_command_on_its_own_files(tmp_path: Path) -> None:
+def test_a_base_that_this_clone_does_not_reach_is_its_tip_and_says_so(
+    shop: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    top = worktree.top_of(shop)
+    git(top, "switch", "-q", "--orphan", "main-without-our-past")
+    git(top, "commit", "-q", "--allow-empty", "-m", "main")
+    tip = git(top, "rev-parse", "HEAD")
+    git(top, "switch", "-q", "main")
+    base = worktree.base_of(top, "main-without-our-past")
+    assert (base.commit, base.name) == (tip, f"main-without-our-past at {tip[:10]}, its tip")
+    assert "fetch-depth: 0" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("word", "of_base"),
+    [
+        *((word, word) for word in ("-q", "small", "tests/test_a.py::test_b", "--junitxml=o.xml")),
+        ("error::UserWarning", "error::UserWarning"),
+        ("python_files=perf_*.py", "python_files=perf_*.py"),
+        ("--deselect=tests/test_a.py::test_b", "--deselect=tests/test_a.py::test_b"),
+        ("{head}", "{base}"),
+        ("{head}/tests/test_a.py::test_b[x=1]", "{base}/tests/test_a.py::test_b[x=1]"),
+        ("--rootdir={head}", "--rootdir={base}"),
+        ("--deselect={head}/tests/test_a.py::test_b", "--deselect={base}/tests/test_a.py::test_b"),
+        ("{head}er/tests", "{head}er/tests"),
+        ("{head}/.venv/lib/site-packages/plugin.py", "{head}/.venv/lib/site-packages/plugin.py"),
+    ],
+)
+def test_the_base_is_given_the_same_words_with_its_own_folder_in_them(
+    tmp_path: Path, word: str, of_base: str
+) -> None:
     head, base = tmp_path / "head", tmp_path / "base"
-    for top in (head, base):
-        (top / "tests").mkdir(parents=True)
-        (top / "tests" / "test_old.py").touch()
-    (head / "tests" / "test_new.py").touch()
-    words = [
-        "venv/bin/pytest",
-        "-q",
-        "-k",
-        "small",
-        "tests/test_old.py::test_a",
-        str(head / "tests"),
-    ]
-    words += ["tests/test_new.py", f"--rootdir={head}/tests", "--junitxml=out.xml"]
-    assert worktree.command_of_base(words, head, head, base) == [
-        *(str(head / "venv/bin/pytest"), "-q", "-k", "small"),
-        *(str(base / "tests" / "test_old.py"), str(base / "tests")),
-        *(f"--rootdir={base}/tests", "--junitxml=out.xml"),
+    command = ["venv/bin/pytest", word.format(head=head, base=base)]
+    assert worktree.command_of_base(command, head, head, base) == [
+        *(str(head / "venv/bin/pytest"), of_base.format(head=head, base=base)),
     ]
 
 
-def test_a_base_without_any_of_the_test_files_has_no_command(tmp_path: Path) -> None:
-    head, base = tmp_path / "head", tmp_path / "base"
-    head.mkdir()
-    base.mkdir()
-    (head / "test_new.py").touch()
-    assert worktree.command_of_base(["pytest", "test_new.py"], head, head, base) is None
-    assert worktree.command_of_base(["pytest", "-q"], head, head, base) == ["pytest", "-q"]
+def hello(path: list[str], root: Path, covers: bool = False) -> dict[str, Any]:
+    return {"path": path, "root": str(root), "covers": covers}
 
 
 def test_what_is_on_the_heads_path_is_on_the_bases_with_its_own_files(
@@ -146,8 +171,42 @@ def test_what_is_on_the_heads_path_is_on_the_bases_with_its_own_files(
     head, base = tmp_path / "head", tmp_path / "base"
     monkeypatch.setenv("PYTHONPATH", "/elsewhere")
     path = [str(head / "lib"), "/usr/lib/python3", str(head / "venv/lib/site-packages")]
-    found = worktree.environment_of_base(path, head, base)["PYTHONPATH"].split(os.pathsep)
+    told = worktree.environment_of_base(hello(path, head), head, base)
+    found = told["PYTHONPATH"].split(os.pathsep)
     assert found == [str(base / "lib"), str(base / "src"), str(base), "/elsewhere"]
+
+
+def test_tests_of_the_base_are_named_from_its_own_root_and_cover_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head, base = tmp_path / "head", tmp_path / "the base"
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-k 'a or b'")
+    told = worktree.environment_of_base(hello([], head / "sub", covers=True), head, base)
+    assert shlex.split(told["PYTEST_ADDOPTS"]) == [
+        *(f"--rootdir={base / 'sub'}", "-k", "a or b", "--no-cov"),
+    ]
+    told = worktree.environment_of_base(hello([], tmp_path), head, base)
+    assert told["PYTEST_ADDOPTS"] == "-k 'a or b'"
+
+
+def test_modules_of_the_other_commit_and_installed_copies_are_strangers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree, other = tmp_path / "base", tmp_path / "head"
+    places = {
+        "of_base": tree / "pkg" / "of_base.py",
+        "of_head": other / "pkg" / "of_head.py",
+        "copied": tmp_path / "lib" / "site-packages" / "pkg" / "copied.py",
+        "alike": tmp_path / "lib" / "site-packages" / "other" / "copied.py",
+        "plugin": other / ".venv" / "lib" / "site-packages" / "plugin.py",
+    }
+    for name, place in places.items():
+        module = ModuleType(name)
+        module.__file__ = str(place)
+        monkeypatch.setitem(sys.modules, name, module)
+    found = origins.strangers(tree, other, {"python/pkg/copied.py", "python/pkg/new.py"})
+    assert found == [f"{name} ({places[name]})" for name in ("copied", "of_head")]
+    assert origins.strangers(tree, other, set()) == found[1:]
 
 
 # The line.
@@ -202,32 +261,116 @@ def test_a_side_that_never_calls_is_named_with_what_it_printed(
     exchange: Exchange, tmp_path: Path
 ) -> None:
     script = "print('no such plugin'); raise SystemExit(4)"
-    call = Call([sys.executable, "-c", script], tmp_path, tmp_path, None, dict(os.environ))
+    call = Call([sys.executable, "-c", script], tmp_path, tmp_path, tmp_path, dict(os.environ))
     with pytest.raises(PartyError, match="the base ended before it called") as caught:
         Party("base", call, exchange, tmp_path / "base.log")
     assert "no such plugin" in str(caught.value)
 
 
+# The sides, seen from the middle.
+
+
+class FakeParty:
+    """Says what it is told to, and keeps what it hears."""
+
+    def __init__(self, side: str, *says: dict[str, Any] | None) -> None:
+        self.side, self.says = side, iter(says)
+        self.heard_: list[dict[str, Any]] = []
+
+    def say(self, document: dict[str, Any]) -> None:
+        self.heard_.append(document)
+
+    def hear(self) -> dict[str, Any] | None:
+        return next(self.says)
+
+    def tail(self) -> str:
+        return ""
+
+
+def remote(*says: dict[str, Any] | None) -> RemoteSide:
+    return RemoteSide(FakeParty("base", *says), "t::a", "cpu_s")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        ({"test": "t::a", "raised": "OSError: no"}, "the base raised OSError: no"),
+        ({"test": "t::b", "taken": {}}, "the base is no longer at t::a"),
+        ({"event": "finished", "test": "t::a"}, "the base is no longer at t::a"),
+        (None, "the base ended while it measured"),
+    ],
+)
+def test_a_side_that_does_not_answer_what_it_was_asked_is_named(
+    answer: dict[str, Any] | None, problem: str
+) -> None:
+    with pytest.raises(PartyError, match=problem) as caught:
+        remote(answer).window(1, 0, 0)
+    assert isinstance(caught.value, RaisedError) == ("raised" in problem)
+
+
+def test_a_side_whose_function_has_imported_the_others_code_is_refused() -> None:
+    answer = {"test": "t::a", "seconds_per_call": 1.0, "strangers": ["shop (/head/shop.py)"]}
+    with pytest.raises(PartyError, match=r"the base took shop \(/head/shop\.py\)"):
+        remote(answer).warm_up(read(conf_folder() / "check" / "own.yaml"), 0.1, 1.0)
+
+
+def test_the_other_side_on_a_gpu_is_not_foreign() -> None:
+    """Each process keeps its context on the device while the other is measured."""
+    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    host = machine.Circumstances(gpu_foreign={"gpu:0": (sleeper.pid,), "gpu:1": (sleeper.pid, 1)})
+    span = dataclasses.asdict(Taken("window", 0, 1, 0.0, (), None, None, host))
+    found = parties.taken(json.loads(json.dumps(span)))
+    sleeper.kill()
+    sleeper.wait()
+    assert found.host.gpu_foreign == {"gpu:1": (1,)}
+
+
+def test_a_test_that_is_tried_again_gets_the_answer_it_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a confirmed failure would pass on its rerun, for which the base is not there."""
+    answers = iter([{"do": "done", "result": {}}, {"do": "alone", "reason": "new"}])
+    monkeypatch.setattr(Referee, "_answer", lambda *_: next(answers))
+    ready = [{"event": "ready", "test": name} for name in ("t::a", "t::a", "t::b")]
+    head = FakeParty("head", *ready, {"event": "end", "results": []})
+    call = Call(["pytest"], tmp_path, tmp_path, tmp_path, {})
+    referee = Referee(Job(call, lambda hello: None, "main", frozenset(), tmp_path))
+    referee._serve(head, None)  # type: ignore[arg-type]
+    assert [(said["test"], said["do"]) for said in head.heard_] == [
+        *(("t::a", "done"), ("t::a", "done"), ("t::b", "alone")),
+    ]
+    assert referee.trouble is None
+
+
 # A whole job.
 
 
-def check(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    installed = importlib.metadata.entry_points(group="pytest11")
-    known = any(entry.value == "joulebench_pytest" for entry in installed)
-    pytest_ = [sys.executable, "-m", "pytest", *([] if known else ["-p", "joulebench_pytest"])]
-    short = ["--joules-max-time=2", "--joules-measure=cpu_s", "-p", "no:cacheprovider"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
-    start = (folder / "conftest.py").read_text() + (
-        "import runpy\nrunpy.run_module('bench.ci', run_name='__main__', alter_sys=True)\n"
-    )
+def check(
+    folder: Path, *words: str, options: tuple[str, ...] = ()
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", start, "--against", "HEAD", "--", *pytest_, *short, *words],
+        called(folder, *words, options=options),
         cwd=folder,
-        env=environment,
+        env=ENVIRONMENT,
         capture_output=True,
         text=True,
         timeout=PATIENCE_S,
     )
+
+
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def called(folder: Path, *words: str, options: tuple[str, ...] = ()) -> list[str]:
+    installed = importlib.metadata.entry_points(group="pytest11")
+    known = any(entry.value == "joulebench_pytest" for entry in installed)
+    pytest_ = [sys.executable, "-m", "pytest", *([] if known else ["-p", "joulebench_pytest"])]
+    short = ["--joules-max-time=2", "--joules-measure=cpu_s", "-p", "no:cacheprovider"]
+    start = (folder / "conftest.py").read_text() + (
+        "import runpy\nrunpy.run_module('bench.ci', run_name='__main__', alter_sys=True)\n"
+    )
+    ours = [sys.executable, "-c", start, "--against", "HEAD", *options]
+    return [*ours, "--", *pytest_, *short, *words]
 
 
 def test_a_commit_that_works_twice_as_much_fails_against_its_base(shop: Path) -> None:
@@ -247,8 +390,20 @@ def test_a_commit_that_works_twice_as_much_fails_against_its_base(shop: Path) ->
 
 def test_an_unchanged_checkout_passes_and_a_new_test_has_no_baseline(shop: Path) -> None:
     (shop / "tests" / "test_new.py").write_text(TESTS.replace("test_work", "test_new"))
-    done = check(shop, "--joules-fail=ratio:1.5", "-q")
+    (shop / "small").mkdir()
+    # What pytest is told beside tests is no path, though it may look like one.
+    words = (
+        "-k",
+        "not small",
+        "-W",
+        "error::UserWarning",
+        "--deselect=tests/test_shop.py::test_no",
+    )
+    where = (str(shop / "tests" / "test_shop.py"), "tests/test_new.py::test_new")
+    table = ("--markdown", "out/table.md")
+    done = check(shop, "--joules-fail=ratio:1.5", "-q", *words, *where, options=table)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "tests/test_new.py::test_new" in (shop / "out" / "table.md").read_text()
     rows = {
         line.split("`")[1]: line
         for line in done.stdout.splitlines()
@@ -264,8 +419,66 @@ def test_a_base_whose_files_cannot_be_collected_is_not_taken_for_a_new_test(shop
     git(shop, "commit", "-q", "-a", "-m", "broken")
     (shop / "tests" / "test_shop.py").write_text(TESTS)
     done = check(shop, "-x", "-q")
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 3, done.stdout + done.stderr
     assert "no baseline: on the base 1 file could not be collected" in done.stdout
+    assert "could not be measured: on the base 1 file could not be collected" in done.stderr
+
+
+IMPATIENT = """
+import signal
+
+def test_waits(joules):
+    signal.signal(signal.SIGALRM, lambda *_: (_ for _ in ()).throw(TimeoutError("too long")))
+    signal.alarm({seconds})
+    __import__("time").sleep({sleep_s})
+    joules.measure(work)
+"""
+
+
+def test_a_side_that_is_taken_out_of_its_wait_goes_on_with_the_next_test(shop: Path) -> None:
+    """As by pytest-timeout: the base waits in its first check while the head gets there."""
+    tests = shop / "tests" / "test_shop.py"
+    check_ = TESTS.replace("import work\n", "import work\n{impatient}\n")
+    tests.write_text(check_.format(impatient=IMPATIENT.format(seconds=1, sleep_s=0)))
+    git(shop, "commit", "-q", "-a", "-m", "impatient")
+    tests.write_text(check_.format(impatient=IMPATIENT.format(seconds=0, sleep_s=3)))
+    done = check(shop, "--joules-fail=ratio:1.5")
+    told = done.stdout + done.stderr
+    assert done.returncode == 0, told
+    assert "no baseline: the base raised TimeoutError: too long" in told
+    (row,) = [line for line in done.stdout.splitlines() if "::test_work` |" in line]
+    assert "[" in row.split("|")[4]  # a ratio with its interval
+
+
+@pytest.mark.slow
+def test_a_job_that_is_cancelled_leaves_neither_processes_nor_a_worktree(shop: Path) -> None:
+    job = subprocess.Popen(
+        called(shop, "--joules-max-time=60", "--joules-half-width=0.0001"),
+        cwd=shop,
+        env=ENVIRONMENT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    time.sleep(6)
+    started = psutil.Process(job.pid).children(recursive=True)
+    assert len(started) == 2
+    job.send_signal(signal.SIGTERM)
+    assert job.wait(PATIENCE_S) == 128 + signal.SIGTERM
+    _, alive = psutil.wait_procs(started, timeout=5)
+    assert not alive
+    assert git(shop, "worktree", "list").count("\n") == 0
+
+
+@pytest.mark.slow
+def test_a_command_that_runs_pytest_twice_is_told_and_not_waited_for(shop: Path) -> None:
+    words = shlex.join(called(shop)[called(shop).index("--") + 1 :])
+    command_ = [*called(shop)[: called(shop).index("--") + 1], "sh", "-c", f"{words}; {words}"]
+    done = subprocess.run(
+        command_, cwd=shop, env=ENVIRONMENT, capture_output=True, text=True, timeout=PATIENCE_S
+    )
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR, done.stdout + done.stderr
+    assert "python -m bench.ci runs pytest once" in done.stderr
+    assert "| `tests/test_shop.py::test_work` |" in done.stdout
 
 
 @pytest.mark.slow
@@ -283,7 +496,7 @@ def test_a_base_that_would_take_the_heads_code_is_not_compared(shop: Path, tmp_p
     git(shop, "commit", "-q", "-m", "hooked")
     done = check(shop)
     assert done.returncode == 3, done.stdout + done.stderr
-    assert "from the head's tree" in done.stdout + done.stderr
+    assert f"the base took shop ({shop / 'shop.py'})" in done.stdout + done.stderr
 
 
 def test_the_command_wants_the_tests_after_two_dashes(capsys: pytest.CaptureFixture[str]) -> None:
@@ -291,6 +504,16 @@ def test_the_command_wants_the_tests_after_two_dashes(capsys: pytest.CaptureFixt
         command.main(["--against", "HEAD", "pytest"])
     assert caught.value.code == 2
     assert "-- pytest" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", ["nowhere-to-be-found", "'no end", "false"])
+def test_what_cannot_be_prepared_is_an_error_of_use(
+    shop: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: str
+) -> None:
+    monkeypatch.chdir(shop)
+    assert command.main(["--against", "HEAD", "--prepare", words, "--", "pytest"]) == 2
+    assert f"--prepare={words!r}" in capsys.readouterr().err
+    assert git(shop, "worktree", "list").count("\n") == 0
 
 
 def test_outside_of_a_checkout_git_says_why(

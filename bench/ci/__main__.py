@@ -1,7 +1,7 @@
 """The command: the tests of this checkout, measured against those of a base commit.
 
-Exit status: pytest's own (1 if a check or a test fails), 2 for an error, 3 if nothing could be
-compared although the base should have been.
+Exit status: pytest's own (1 if a check or a test fails), 2 for an error, 3 if the base could not be
+measured, or not to the end.
 """
 
 from __future__ import annotations
@@ -45,12 +45,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("two sides talk over a Unix socket, which this platform lacks")
     try:
         return _run(options, command)
-    except (worktree.GitError, PartyError) as err:
+    except (worktree.GitError, PartyError, OSError) as err:
         print(f"{PROGRAM}: {err}", file=sys.stderr)
         return ERROR
 
 
 def _run(options: argparse.Namespace, command: list[str]) -> int:
+    if options.markdown is not None:  # now, not after all has been measured
+        options.markdown.parent.mkdir(parents=True, exist_ok=True)
+        options.markdown.open("a").close()
     here = Path.cwd().resolve()
     head = worktree.top_of(here)
     base = worktree.base_of(head, options.against)
@@ -66,7 +69,7 @@ def _run(options: argparse.Namespace, command: list[str]) -> int:
         with options.markdown.open("a", encoding="utf-8") as file:
             file.write(f"{table}\n")
     if referee.trouble is not None:
-        print(f"{PROGRAM}: nothing more was compared: {referee.trouble}", file=sys.stderr)
+        print(f"{PROGRAM}: the base could not be measured: {referee.trouble}", file=sys.stderr)
         return status or NOTHING_COMPARED
     return status
 
@@ -81,28 +84,31 @@ def _job(
     prepare: str | None,
 ) -> Job:
     there = tree / here.relative_to(head)
-    translated = worktree.command_of_base(command, here, head, tree)
-    if translated is not None and there.is_dir() and prepare is not None:
+    if there.is_dir() and prepare is not None:
         _prepare(prepare, there)
 
     def of_base(hello: dict[str, Any]) -> Call | None:
-        if translated is None or not there.is_dir():
+        if not there.is_dir():
             return None
-        environment = worktree.environment_of_base(hello["path"], head, tree)
+        translated = worktree.command_of_base(command, here, head, tree)
+        environment = worktree.environment_of_base(hello, head, tree)
         return Call(translated, there, tree, head, environment)
 
     changed = worktree.changed_files(head, base.commit)
     if not changed:
         print(f"{PROGRAM}: no file differs from {base.name}: expect ratios of 1", file=sys.stderr)
-    mine = Call(command, here, head, None, dict(os.environ))
+    mine = Call(command, here, head, tree, dict(os.environ))
     return Job(mine, of_base, base.name, changed, folder)
 
 
 def _prepare(command: str, folder: Path) -> None:
     """Run the user's command in the base's worktree, e.g. to build what is compiled."""
-    done = subprocess.run(shlex.split(command), cwd=folder, check=False)
-    if done.returncode != 0:
-        raise PartyError(f"--prepare {command!r} ended with status {done.returncode} on the base")
+    try:
+        status = subprocess.run(shlex.split(command), cwd=folder, check=False).returncode
+    except (OSError, ValueError) as err:  # no such program; quotes that do not end
+        raise PartyError(f"--prepare={command!r} cannot be run: {err}") from err
+    if status != 0:
+        raise PartyError(f"--prepare={command!r} ended with status {status} on the base")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -113,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
         "turns, in one job on one machine, and print a table for the pull request. Everything "
         "after the two dashes is your own test command; --joules-fail=ratio:1.05 among it makes "
         "it a gate. Exit status: pytest's own, 2 for an error, 3 if the base could not be "
-        "measured.",
+        "measured, or not to the end.",
     )
     parser.add_argument(
         "--against",
@@ -124,7 +130,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--prepare",
         metavar="COMMAND",
-        help="run in the base's worktree before its tests, e.g. to build an extension module",
+        help="run in the base's worktree before its tests, without a shell, e.g. to build an "
+        "extension module in place; 'sh -c \"...\"' for several",
     )
     parser.add_argument(
         "--markdown",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-VERSION = 1
+VERSION = 2
 """Of what is said over the line; a base commit with another version cannot be talked to."""
 
 LINK, SIDE, TREE, OTHER = (f"JOULEBENCH_CI_{name}" for name in ("LINK", "SIDE", "TREE", "OTHER"))
@@ -19,6 +19,7 @@ LINK, SIDE, TREE, OTHER = (f"JOULEBENCH_CI_{name}" for name in ("LINK", "SIDE", 
 its own. They are taken away as soon as they are read: a test may start pytest, too."""
 
 _LOOK_S = 0.2
+_MOST_BYTES = 1 << 16
 
 
 class LinkError(RuntimeError):
@@ -35,13 +36,21 @@ class Line:
     def __init__(self, connection: socket.socket) -> None:
         connection.settimeout(None)
         self._connection = connection
-        self._file = connection.makefile("rwb")
+        self._heard = b""  # kept here: whoever waits may be taken out of it by a signal
 
     @classmethod
     def to(cls, path: str) -> Line:
-        """Connect to an exchange's socket."""
+        """Connect to an exchange's socket.
+
+        Raises:
+            LinkError: Nobody listens there.
+        """
         connection = socket.socket(socket.AF_UNIX)
-        connection.connect(path)
+        try:
+            connection.connect(path)
+        except OSError as err:
+            connection.close()
+            raise LinkError(f"nobody answers at {path} ({err.strerror})") from err
         return cls(connection)
 
     def send(self, document: Mapping[str, Any]) -> None:
@@ -51,19 +60,23 @@ class Line:
             LinkError: Nobody listens any more.
         """
         try:
-            self._file.write(json.dumps(document, allow_nan=False).encode() + b"\n")
-            self._file.flush()
+            self._connection.sendall(json.dumps(document, allow_nan=False).encode() + b"\n")
+        except TimeoutError:  # of a signal's handler: this socket has none
+            raise
         except OSError as err:
             raise LinkError(f"the other side has hung up ({err.strerror})") from err
 
     def receive(self) -> dict[str, Any] | None:
         """Wait, asleep, for the next document; ``None`` if the other end is closed."""
-        try:
-            line = self._file.readline()
-        except OSError:  # it was killed
-            return None
-        if not line.endswith(b"\n"):
-            return None
+        while b"\n" not in self._heard:
+            try:
+                more = self._connection.recv(_MOST_BYTES)
+            except ConnectionError:  # it was killed
+                return None
+            if not more:
+                return None
+            self._heard += more
+        line, _, self._heard = self._heard.partition(b"\n")
         document = json.loads(line)
         if not isinstance(document, dict):
             raise LinkError(f"expected an object over the line, got {type(document).__name__}")
@@ -71,11 +84,7 @@ class Line:
 
     def close(self) -> None:
         """Hang up."""
-        for part in (self._file, self._connection):
-            try:
-                part.close()
-            except OSError:  # what was not sent will not be heard
-                continue
+        self._connection.close()
 
 
 class Exchange:

@@ -14,8 +14,9 @@ from typing import Any
 
 from bench import codec
 from bench.ci.instruments import Taken
-from bench.ci.link import LINK, OTHER, SIDE, TREE, VERSION, Exchange, LinkError
+from bench.ci.link import LINK, OTHER, SIDE, TREE, VERSION, Exchange, Line, LinkError
 from bench.machine import Circumstances
+from bench.machine.load import descendants
 from bench.measurement.protocol import Protocol
 from bench.readings import Reading
 
@@ -44,14 +45,14 @@ class Call:
         command: With its arguments.
         folder: In which it runs.
         tree: Root of its checkout.
-        other: Root of the head's, if that is another.
+        other: Root of the one that it is measured against.
         environment: Beside the variables that tell it whom to call.
     """
 
     command: Sequence[str]
     folder: Path
     tree: Path
-    other: Path | None
+    other: Path
     environment: Mapping[str, str]
 
 
@@ -66,9 +67,8 @@ class Party:
 
     def __init__(self, side: str, call: Call, exchange: Exchange, log: Path | None) -> None:
         self.side, self._log = side, log
-        who = {LINK: exchange.path, SIDE: side, TREE: str(call.tree)}
-        if call.other is not None:
-            who[OTHER] = str(call.other)
+        self._line: Line | None = None
+        who = {LINK: exchange.path, SIDE: side, TREE: str(call.tree), OTHER: str(call.other)}
         environment = {**call.environment, **who}
         environment.setdefault("PYTHONHASHSEED", "0")  # both sides lay their tables out alike
         output = None if log is None else log.open("wb")
@@ -87,11 +87,11 @@ class Party:
         finally:
             if output is not None:
                 output.close()
-        self._line = exchange.accept(lambda: self.process.poll() is None)
         try:
+            self._line = exchange.accept(lambda: self.process.poll() is None)
             self.hello = self._greeted()
-        except PartyError:
-            self.end()
+        except BaseException:  # a cancelled job leaves nothing behind
+            self.stop()
             raise
 
     def _greeted(self) -> dict[str, Any]:
@@ -146,20 +146,35 @@ class Party:
         return f"\n--- {self.side} ---\n{text[-_TAIL_CHARACTERS:]}" if text else ""
 
     def end(self) -> int:
-        """Hang up, end a silent side if need be, and return the exit status."""
-        if self._line is not None:
-            self._line.close()
+        """Hang up, wait until it has ended, a silent one not for long, and return its status."""
+        self._hang_up()
         if self._log is None:
             return self.process.wait()
+        with suppress(subprocess.TimeoutExpired):
+            return self.process.wait(_PATIENCE_S)
+        return self.stop()
+
+    def stop(self) -> int:
+        """Hang up, and do not let it run to its end."""
+        self._hang_up()
+        self._signal(signal.SIGTERM)
         try:
             return self.process.wait(_PATIENCE_S)
         except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, signal.SIGTERM)
-        try:
-            return self.process.wait(_PATIENCE_S)
-        except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, signal.SIGKILL)
+            self._signal(signal.SIGKILL)
             return self.process.wait()
+
+    def _hang_up(self) -> None:
+        if self._line is not None:
+            self._line.close()
+
+    def _signal(self, number: int) -> None:
+        """Send a signal: to a silent side and all that it started, to the user's own alone."""
+        with suppress(ProcessLookupError):
+            if self._log is None:
+                self.process.send_signal(number)
+            else:
+                os.killpg(self.process.pid, number)
 
 
 class RemoteSide:
@@ -167,35 +182,67 @@ class RemoteSide:
 
     Args:
         party: Stands ready to measure.
+        test: Node id of what it measures.
         measure: What it opens its instruments for.
     """
 
-    def __init__(self, party: Party, measure: str) -> None:
-        self._party, self._measure = party, measure
+    def __init__(self, party: Party, test: str, measure: str) -> None:
+        self._party, self._test, self._measure = party, test, measure
 
     def warm_up(self, protocol: Protocol, window_s: float, warmup_s: float) -> float:
-        """Let it work until warm; return wall seconds per call."""
+        """Let it work until warm; return wall seconds per call.
+
+        Raises:
+            PartyError: Its code turns out to be the other side's.
+        """
         durations = {"window_s": window_s, "warmup_s": warmup_s}
-        what = {"do": "warm_up", "measure": self._measure, **durations}
-        answer = self._asked({**what, "protocol": dataclasses.asdict(protocol)})
+        order = {"do": "warm_up", **durations, "protocol": dataclasses.asdict(protocol)}
+        answer = self._asked(order, "seconds_per_call")
+        refuse_strangers(self._party, answer)  # what the function itself has imported
         return float(answer["seconds_per_call"])
 
     def window(self, calls: int, lead_in: int, core: int) -> Taken:
         """Let it call ``lead_in`` times unmeasured, then ``calls`` times in a window."""
         order = {"do": "window", "calls": calls, "lead_in": lead_in, "core": core}
-        return taken(self._asked(order)["taken"])
+        return taken(self._asked(order, "taken")["taken"])
 
-    def _asked(self, order: Mapping[str, Any]) -> dict[str, Any]:
-        self._party.say(order)
+    def _asked(self, order: Mapping[str, Any], wanted: str) -> dict[str, Any]:
+        self._party.say({**order, "test": self._test, "measure": self._measure})
         answer = self._party.hear()
         if answer is None:
             raise PartyError(f"the {self._party.side} ended while it measured{self._party.tail()}")
-        if "raised" in answer:
+        if answer.get("test") == self._test and "raised" in answer:
             raise RaisedError(self._party, answer["raised"])
+        if answer.get("test") != self._test or wanted not in answer:
+            raise PartyError(f"the {self._party.side} is no longer at {self._test}")
         return answer
 
 
+def refuse_strangers(party: Party, said: Mapping[str, Any]) -> None:
+    """Refuse a side whose code is not its own.
+
+    Raises:
+        PartyError: Modules of the project came from the other commit, or from what both share.
+    """
+    if strangers := said["strangers"]:
+        raise PartyError(
+            f"the {party.side} took {strangers[0]}, which the other side takes, too: code would "
+            "be measured against itself. Install the project so that PYTHONPATH comes first (a "
+            "plain `pip install -e .` does), and build in place with --prepare"
+        )
+
+
 def taken(document: dict[str, Any]) -> Taken:
-    """Return a window as another process sent it."""
+    """Return a window as another process sent it; the job's own processes are not foreign."""
     readings = tuple(codec.decode(Reading, reading) for reading in document.pop("readings"))
-    return Taken(**{**document, "readings": readings, "host": Circumstances(**document["host"])})
+    host = Circumstances(**document["host"])
+    if host.gpu_foreign:
+        host = dataclasses.replace(host, gpu_foreign=_not_ours(host.gpu_foreign))
+    return Taken(**{**document, "readings": readings, "host": host})
+
+
+def _not_ours(foreign: Mapping[str, Sequence[int]]) -> dict[str, tuple[int, ...]]:
+    """Return GPUs with processes that no side of this job started: each has the other beside it."""
+    ours = set(descendants())
+    found = {gpu: tuple(pid for pid in pids if pid not in ours) for gpu, pids in foreign.items()}
+    return {gpu: pids for gpu, pids in found.items() if pids}

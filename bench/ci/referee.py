@@ -10,7 +10,7 @@ Kalibera and Jones (2013) Rigorous benchmarking in reasonable time, ISMM.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +21,14 @@ from bench.ci.conclusion import Subject, concluded
 from bench.ci.instructions import InstructionsError
 from bench.ci.instruments import Instruments
 from bench.ci.link import Exchange
-from bench.ci.parties import Call, Party, PartyError, RaisedError, RemoteSide
+from bench.ci.parties import (
+    Call,
+    Party,
+    PartyError,
+    RaisedError,
+    RemoteSide,
+    refuse_strangers,
+)
 from bench.ci.results import Result
 from bench.ci.rules import STAGE_SHARE, rules_for
 from bench.ci.sides import Side
@@ -41,8 +48,8 @@ class Job:
 
     Attributes:
         head: How the user's pytest is started.
-        base: How the base's is; given what the head said of itself. ``None`` if the base has none
-            of the test files.
+        base: How the base's is; given what the head said of itself. ``None`` if the base has not
+            even the folder.
         against: Name of the base.
         changed: Files that differ between both, relative to the checkout.
         folder: For logs and the line.
@@ -62,7 +69,8 @@ class Referee:
     Attributes:
         job: What is measured against what.
         results: What the head reported, in the end.
-        trouble: Why the base could not be measured at all, if so.
+        trouble: Why the base could not be measured, or not to the end; ``None`` if it could, or
+            has nothing to be measured.
     """
 
     job: Job
@@ -73,6 +81,7 @@ class Referee:
     _broken: int = field(default=0, init=False)
     _instruments: Instruments | None = field(default=None, init=False)
     _calls: list[Call] = field(default_factory=list, init=False)
+    _answers: dict[str, dict[str, Any]] = field(default_factory=dict, init=False)
 
     def run(self) -> int:
         """Run both sides to the end, and return the exit status of the head's pytest.
@@ -85,12 +94,15 @@ class Referee:
             try:
                 self._join(head, exchange)
                 self._serve(head, exchange)
+                exchange.close()  # a second pytest of the same command shall not wait for us
+                return head.end()
+            except BaseException:  # a job that is cancelled does not let the tests run on
+                head.stop()
+                raise
             finally:
-                status = head.end()
                 self._release_base()
                 if self._instruments is not None:
                     self._instruments.close()
-        return status
 
     def _join(self, head: Party, exchange: Exchange) -> None:
         """Start the base, and tell it which tests both have, in the head's order."""
@@ -108,63 +120,76 @@ class Referee:
         told = head.hear()  # nothing, if its pytest ends before it has collected
         tests = told["tests"] if told is not None and told.get("event") == "collected" else []
         self._common = there & frozenset(tests)
-        if self._base is not None:
-            self._base.say({"run": [test for test in tests if test in self._common]})
+        self._say_to_base(self._order(test for test in tests if test in self._common))
+
+    def _order(self, tests: Iterable[str]) -> dict[str, Any]:
+        """Return what a silent side is told once it has collected."""
+        return {"run": list(tests), "changed": sorted(self.job.changed)}
 
     def _serve(self, head: Party, exchange: Exchange) -> None:
         """Answer the head until it has run all its tests."""
         while (event := head.hear()) is not None:
             if event.get("event") == "ready":
-                answer = self._answer(head, event, exchange)
-                if answer is not None:
-                    head.say(answer)
+                test = event["test"]
+                if test not in self._answers:  # a plugin that tries again gets the same answer
+                    self._answers[test] = {"test": test, **self._answer(head, event, exchange)}
+                head.say(self._answers[test])
             elif event.get("event") == "end":
                 self.results = [codec.decode(Result, found) for found in event["results"]]
-                return
+                break
+        lacking = [answer["lacks"] for answer in self._answers.values() if "lacks" in answer]
+        compared = any(answer["do"] == "done" for answer in self._answers.values())
+        if lacking and not compared and self.trouble is None:
+            self.trouble = lacking[0]
 
-    def _answer(
-        self, head: Party, event: dict[str, Any], exchange: Exchange
-    ) -> dict[str, Any] | None:
-        """Return what the head shall do about a test; ``None`` if it has failed by itself."""
-        missing = self._missing(event["test"])
-        if missing is not None or self._base is None:
-            return {"do": "alone", "reason": missing}
+    def _answer(self, head: Party, event: dict[str, Any], exchange: Exchange) -> dict[str, Any]:
+        """Return what the head shall do about a test, and what the base lacked for it, if so."""
+        test: str = event["test"]
         try:
+            if (lacks := self._lacks(test)) is not None:
+                return _alone(lacks)
+            if self._base is None or test not in self._common:
+                return {"do": "alone", "reason": "new: the base has no such test"}
+            refuse_strangers(head, event)
             result = self._measured(head, self._base, event, exchange)
         except RaisedError as err:
-            if err.party is head:
-                self._base.say({"do": "skip", "reason": "the head raised"})
-                return None
-            return {"do": "alone", "reason": f"no baseline: {err}"}
+            if err.party is not head:
+                return _alone(str(err))
+            self._say_to_base({"do": "skip", "test": test, "reason": "the head raised"})
+            return {"do": "alone", "reason": f"no baseline: {_first_line(err)}"}
         except (PartyError, MeterError, InstructionsError, LockError) as err:
             self._give_up(str(err))
-            return {"do": "alone", "reason": f"no baseline: {err}"}
-        document = {"do": "done", "result": dataclasses.asdict(result)}
-        with suppress(PartyError):  # it has served; the next test will tell that it has gone
-            self._base.say(document)
-        return document
+            return _alone(str(err))
+        answer = {"do": "done", "result": dataclasses.asdict(result)}
+        self._say_to_base({**answer, "test": test})
+        return answer
 
-    def _missing(self, test: str) -> str | None:
-        """Bring the base to where it can measure a test; return why it cannot, if so."""
+    def _say_to_base(self, document: dict[str, Any]) -> None:
+        if self._base is not None:
+            with suppress(PartyError):  # the next test will tell that it has gone
+                self._base.say(document)
+
+    def _lacks(self, test: str) -> str | None:
+        """Bring the base to where it can measure a test; return why it cannot if it should.
+
+        Raises:
+            PartyError: It has gone, or its code is the head's.
+        """
         if self.trouble is not None:
-            return f"no baseline: {self.trouble.splitlines()[0]}"
+            return self.trouble
         if self._base is None or test not in self._common:
-            if self._broken:
-                files = f"{self._broken} file{'s' * (self._broken > 1)}"
-                return f"no baseline: on the base {files} could not be collected"
-            return "new: the base has no such test"
+            files = f"{self._broken} file{'s' * (self._broken > 1)}"
+            return f"on the base {files} could not be collected" if self._broken else None
         while (event := self._base.hear()) is not None:
-            if event["event"] == "foreign":
-                self._give_up(_foreign(event["modules"]))
-                return f"no baseline: {_foreign(event['modules'])}"
-            if event["event"] == "ready":
+            if event.get("event") == "ready":
+                refuse_strangers(self._base, event)
                 if event["test"] == test:
                     return None
-                self._base.say({"do": "skip", "reason": "the head did not get so far"})
-            elif event["test"] == test:
-                return "no baseline: on the base the test ends before it measures"
-        self._give_up(f"the base's pytest ended early{self._base.tail()}")
-        return "no baseline: the base's pytest ended early"
+                skip = {"do": "skip", "reason": "the head did not get so far"}
+                self._base.say({**skip, "test": event["test"]})
+            elif event.get("event") == "finished" and event["test"] == test:
+                return "on the base the test ends before it measures"
+        raise PartyError(f"the base's pytest ended early{self._base.tail()}")
 
     def _measured(
         self, head: Party, base: Party, event: dict[str, Any], exchange: Exchange
@@ -172,14 +197,15 @@ class Referee:
         """Let both take turns; a failure is measured once more in fresh processes."""
         if self._instruments is None:
             self._instruments = Instruments.open(event["measure"])
-        rules = rules_for(self._instruments, event["limit"], STAGE_SHARE * event["most_s"])
+        most_s = STAGE_SHARE * event["most_s"]
+        rules = rules_for(self._instruments, event["limit"], most_s, event["half_width"])
         subject = Subject(event["test"], "against", event["limit"], self.job.against)
         with host_lock(f"the energy check {event['test']}", windows=True):
             result = _turns(head, base, rules, subject)
             if result.verdict == "fails":
                 result = self._again(result, rules, subject, exchange)
-        file = subject.test.partition("::")[0]
-        if any(name == file or name.endswith(f"/{file}") for name in self.job.changed):
+        file = Path(head.hello["root"]).resolve() / subject.test.partition("::")[0]
+        if file in {self.job.head.tree / name for name in self.job.changed}:
             note = "the test's own file differs, too: the ratio is that of test and code together"
             result = dataclasses.replace(result, reason=_joined(result.reason, note))
         return result
@@ -193,7 +219,8 @@ class Referee:
             ):
                 second = _turns(head, base, rules, subject)
         except PartyError as err:
-            return dataclasses.replace(first, reason=f"not confirmed in fresh processes: {err}")
+            told = f"not confirmed in fresh processes: {_first_line(err)}"
+            return dataclasses.replace(first, reason=told)
         spent_s = first.spent_s + second.spent_s
         told = f"the first processes gave {interval(first)}"
         if second.verdict == "fails":
@@ -212,10 +239,10 @@ class Referee:
         party = Party(f"fresh {side}", dataclasses.replace(call, environment=seeded), exchange, log)
         try:
             party.heard("collected")
-            party.say({"run": [test]})
-            party.heard("ready")
+            party.say(self._order([test]))
+            refuse_strangers(party, party.heard("ready"))
             yield party
-            party.say({"do": "skip", "reason": "measured"})
+            party.say({"do": "skip", "test": test, "reason": "measured"})
         finally:
             party.end()
 
@@ -233,18 +260,20 @@ class Referee:
 def _turns(head: Party, base: Party, rules: Rules, subject: Subject) -> Result:
     measure = rules.measure.name
     sides: dict[ArmName, Side] = {
-        "baseline": RemoteSide(base, measure),
-        "variant": RemoteSide(head, measure),
+        "baseline": RemoteSide(base, subject.test, measure),
+        "variant": RemoteSide(head, subject.test, measure),
     }
     return concluded(subject, take_turns(sides, rules, seed_of(subject.test)), rules)
 
 
-def _foreign(modules: list[str]) -> str:
-    return (
-        f"the base took {modules[0]} from the head's tree, so that the head would be measured "
-        "against itself: install the project so that PYTHONPATH comes first (a plain "
-        "`pip install -e .`), or let --prepare install the base's"
-    )
+def _alone(lacks: str) -> dict[str, Any]:
+    """Return the answer about a test that the base should have been measured at, and was not."""
+    return {"do": "alone", "reason": f"no baseline: {_first_line(lacks)}", "lacks": lacks}
+
+
+def _first_line(problem: object) -> str:
+    """Return a message without what was printed before it: that stands in the job's own output."""
+    return str(problem).partition("\n")[0]
 
 
 def _joined(*reasons: str | None) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from bench import codec
+from bench.ci import origins
 from bench.ci.instruments import Instruments
 from bench.ci.link import LINK, OTHER, SIDE, TREE, VERSION, Line, LinkError
 from bench.ci.reports import NAME as REPORTS
@@ -38,11 +39,12 @@ _SILENCED: Mapping[str, Any] = {
     **{"continue_on_collection_errors": True, "maxfail": 0},
     # Which tests run is for the referee to say, not for a cache.
     **{"lf": False, "failedfirst": False, "newfirst": False, "stepwise": False},
+    # The head's own: pytest empties it before it uses it.
+    "basetemp": None,
+    # pytest-timeout: a silent side waits for the head in each test. pytest-reportlog: one file.
+    **{"timeout": 0, "report_log": None},
 }
 """Options of pytest that mean something else, or nothing, on a silent side."""
-
-_OURS = ("bench", "conftest", "__main__", "__mp_main__")
-"""Modules that may come from anywhere: ourselves, and what is named after no project."""
 
 
 class Worker:
@@ -52,14 +54,14 @@ class Worker:
         line: To the referee.
         side: ``head``, ``base``, ``fresh head`` or ``fresh base``.
         tree: The commit's own folder.
-        other: The head's folder, if that is another.
+        other: The folder of the commit that it is measured against.
     """
 
-    def __init__(self, line: Line, side: str, tree: Path, other: Path | None) -> None:
+    def __init__(self, line: Line, side: str, tree: Path, other: Path) -> None:
         self._line = line
         self.silent = side != HEAD
-        self._side = side
         self._tree, self._other = tree, other
+        self._changed: frozenset[str] = frozenset()
         self._instruments: Instruments | None = None
 
     @classmethod
@@ -71,13 +73,22 @@ class Worker:
                 "-n, or add -n 0 where it stands in addopts"
             )
         path, side = os.environ.pop(LINK), os.environ.pop(SIDE)
-        tree, other = Path(os.environ.pop(TREE)), os.environ.pop(OTHER, "")
-        worker = cls(Line.to(path), side, tree, Path(other) if other else None)
+        tree, other = Path(os.environ.pop(TREE)), Path(os.environ.pop(OTHER))
+        try:
+            worker = cls(Line.to(path), side, tree, other)
+        except LinkError as err:
+            raise pytest.UsageError(
+                f"python -m bench.ci runs pytest once, and has gone or serves another: {err}"
+            ) from err
         if worker.silent:
             for name, value in _SILENCED.items():
                 setattr(config.option, name, value)
+            config.args = _there(config)
         worker._line.send(
-            {"event": "hello", "version": VERSION, "side": side, "path": list(sys.path)}
+            {
+                **{"event": "hello", "version": VERSION, "side": side, "path": list(sys.path)},
+                **{"root": str(config.rootpath), "covers": config.pluginmanager.hasplugin("_cov")},
+            }
         )
         config.pluginmanager.register(worker, NAME)
 
@@ -91,8 +102,9 @@ class Worker:
         there = {item.nodeid: item for item in items if _asks_for_joules(item)}
         broken = session.testsfailed  # so far only files that cannot be collected
         self._line.send({"event": "collected", "tests": list(there), "broken": broken})
-        wanted = self._heard()["run"]
-        chosen = [there[test] for test in wanted if test in there]
+        order = self._heard()
+        self._changed = frozenset(order["changed"])
+        chosen = [there[test] for test in order["run"] if test in there]
         kept = set(map(id, chosen))
         config.hook.pytest_deselected(items=[item for item in items if id(item) not in kept])
         items[:] = chosen
@@ -132,79 +144,73 @@ class Worker:
 
         Raises:
             LinkError: The referee has gone.
+            pytest.skip.Exception: The referee wants no more of this test.
         """
-        if strangers := self._strangers():
-            self._line.send({"event": "foreign", "test": test, "modules": strangers})
-        else:
-            wants = {"measure": settings.measure, "limit": settings.limit}
-            self._line.send({"event": "ready", "test": test, "most_s": settings.most_s, **wants})
+        try:
+            last = self._served(test, function, settings)
+        except LinkError:
+            raise
+        except BaseException as err:  # of the function, or of a plugin that waits no longer
+            with suppress(LinkError):
+                self._line.send({"test": test, "raised": f"{type(err).__name__}: {err}"})
+            raise
+        match last["do"]:
+            case "done":
+                return codec.decode(Result, last["result"])
+            case "alone":
+                return str(last["reason"])
+            case "skip":
+                pytest.skip(f"bench.ci: {last['reason']}")
+            case what:
+                raise LinkError(f"the referee says {what!r}, which means nothing here")
+
+    def _served(
+        self, test: str, function: Callable[[], object], settings: Settings
+    ) -> dict[str, Any]:
+        """Measure as long as the referee asks for it; return its last word."""
+        wants = {"measure": settings.measure, "limit": settings.limit}
+        wants |= {"most_s": settings.most_s, "half_width": settings.half_width}
+        self._line.send({"event": "ready", "test": test, **wants, **self._strangers()})
         side: LocalSide | None = None
-        while True:
-            order = self._heard()
-            match order["do"]:
-                case "warm_up":
-                    side = LocalSide(function, self._done(self._opened, order["measure"]))
-                    self._line.send({"seconds_per_call": self._done(_warm_up, side, order)})
-                case "window" if side is not None:
-                    self._line.send({"taken": self._done(_window, side, order)})
-                case "done":
-                    return codec.decode(Result, order["result"])
-                case "alone":
-                    return str(order["reason"])
-                case "skip":
-                    pytest.skip(f"bench.ci: {order['reason']}")
-                case what:
-                    raise LinkError(f"the referee says {what!r}, which means nothing here")
+        while (order := self._heard(test))["do"] in ("warm_up", "window"):
+            if side is None or order["do"] == "warm_up":
+                side = LocalSide(function, self._opened(order["measure"]))
+                answer = {"seconds_per_call": _warm_up(side, order), **self._strangers()}
+            else:
+                answer = {"taken": _window(side, order)}
+            self._line.send({"test": test, **answer})
+        return order
 
     def _opened(self, measure: str) -> Instruments:
         if self._instruments is None:
             self._instruments = Instruments.open(measure)
         return self._instruments
 
-    def _done(self, work: Callable[..., Any], *arguments: Any) -> Any:
-        """Return what the work returns; if it raises, so do we, once the referee knows."""
-        try:
-            return work(*arguments)
-        except BaseException as err:
-            self._line.send({"raised": f"{type(err).__name__}: {err}"})
-            raise
+    def _heard(self, test: str | None = None) -> dict[str, Any]:
+        """Return what the referee says next; of a test, what it says of no other."""
+        while (document := self._line.receive()) is not None:
+            if document.get("test") == test:  # else of one that ended before its time
+                return document
+        raise LinkError("python -m bench.ci has gone, and with it the other side")
 
-    def _heard(self) -> dict[str, Any]:
-        document = self._line.receive()
-        if document is None:
-            raise LinkError("python -m bench.ci has gone, and with it the other side")
-        return document
-
-    def _strangers(self) -> list[str]:
-        """Return modules of the project that this side took from the head's tree.
-
-        An editable install leads every process to the head's code, whatever folder it runs in: it
-        would be measured against itself.
-        """
-        if self._other is None:
-            return []
-        return sorted(
-            f"{name} ({module.__file__})"
-            for name, module in list(sys.modules.items())
-            if name.partition(".")[0] not in _OURS and self._strange(module)
-        )
-
-    def _strange(self, module: Any) -> bool:
-        file = getattr(module, "__file__", None)
-        if not isinstance(file, str) or self._other is None:
-            return False
-        path = Path(file).resolve()
-        environments = (Path(sys.prefix).resolve(), Path(sys.base_prefix).resolve())
-        return (
-            path.is_relative_to(self._other)
-            and not path.is_relative_to(self._tree)
-            and "site-packages" not in path.parts
-            and not any(path.is_relative_to(environment) for environment in environments)
-        )
+    def _strangers(self) -> dict[str, list[str]]:
+        return {"strangers": origins.strangers(self._tree, self._other, self._changed)}
 
 
 def _asks_for_joules(item: pytest.Item) -> bool:
     return "joules" in getattr(item, "fixturenames", ())
+
+
+def _there(config: pytest.Config) -> list[str]:
+    """Return those of the user's files and folders that this commit has.
+
+    Of ``file::test`` the file is enough: the referee says which tests run.
+    """
+    if config.args_source is not pytest.Config.ArgsSource.ARGS or config.option.pyargs:
+        return list(config.args)
+    folder = config.invocation_params.dir
+    names = dict.fromkeys(word.partition("::")[0] for word in config.args)
+    return [name for name in names if (folder / name).exists()]
 
 
 def _warm_up(side: LocalSide, order: dict[str, Any]) -> float:

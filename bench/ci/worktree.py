@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import shlex
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from bench.ci import origins
+
+log = logging.getLogger(__name__)
 
 
 class GitError(RuntimeError):
@@ -52,8 +58,13 @@ def base_of(top: Path, reference: str) -> Base:
         ) from err
     try:
         commit = _git(top, "merge-base", "HEAD", tip)
-    except GitError:  # a shallow clone does not know where they parted
-        return Base(tip, f"{reference} at {tip[:10]}")
+    except GitError:
+        log.warning(
+            "--against=%s: this clone does not reach back to where the checkout left it. Its tip "
+            "is the base, with all that was merged since: fetch-depth: 0 for actions/checkout",
+            reference,
+        )
+        return Base(tip, f"{reference} at {tip[:10]}, its tip")
     return Base(commit, f"{reference} at {commit[:10]}")
 
 
@@ -70,20 +81,31 @@ def checked_out(top: Path, commit: str, folder: Path) -> Iterator[Path]:
     try:
         yield folder.resolve()
     finally:
-        _git(top, "worktree", "remove", "--force", str(folder))
+        try:
+            _git(top, "worktree", "remove", "--force", str(folder))
+        except GitError as err:  # what was measured counts all the same
+            log.warning("the base's worktree is left at %s: %s", folder, err)
 
 
 def changed_files(top: Path, commit: str) -> frozenset[str]:
-    """Return what differs between a commit and the files as they are, relative to ``top``."""
-    return frozenset(_git(top, "diff", "--name-only", "--no-renames", commit).splitlines())
+    """Return what differs between a commit and the files as they are, relative to ``top``.
+
+    What git neither knows nor ignores is among it.
+    """
+    words = _git(top, "diff", "-z", "--name-only", "--no-renames", commit).split("\0")
+    words += _git(top, "ls-files", "-z", "--others", "--exclude-standard", "--full-name").split(
+        "\0"
+    )
+    return frozenset(filter(None, words))
 
 
-def command_of_base(command: Sequence[str], here: Path, head: Path, base: Path) -> list[str] | None:
-    """Return the user's command as the base runs it; ``None`` if it has none of the test files.
+def command_of_base(command: Sequence[str], here: Path, head: Path, base: Path) -> list[str]:
+    """Return the user's command as the base runs it, in the base's folder.
 
-    Relative paths mean the base's files, since it runs in the base's folder; absolute ones are
-    rewritten; files that it does not have are left out; of ``file::test`` the file is enough, since
-    the referee says which tests run. A program that is named by its path stays the head's.
+    Relative paths mean the base's files there, and absolute ones below the checkout are rewritten,
+    whatever option they belong to. What of the tests the base has, its pytest finds out
+    (``worker``). A program that is named by its path stays the head's, as does all that lies in an
+    environment.
 
     Args:
         command: With its arguments.
@@ -94,45 +116,45 @@ def command_of_base(command: Sequence[str], here: Path, head: Path, base: Path) 
     program = command[0]
     if os.sep in program:
         program = str(here / program)  # not resolved: a link may lead out of an environment
-    words, files, missing = [program], 0, 0
-    for word in command[1:]:
-        name, test, _ = word.partition("::")
-        if test or name.endswith(".py") or (name and (here / name).is_dir()):
-            path = (here / name).absolute()
-            if not path.is_relative_to(head):
-                words.append(word)
-                continue
-            if (base / path.relative_to(head)).exists():
-                files += 1
-                words.append(str(base / path.relative_to(head)))
-            else:
-                missing += 1
-        else:
-            words.append(word.replace(f"={head}{os.sep}", f"={base}{os.sep}"))
-    return None if missing and not files else words
+    return [program, *(_moved(word, head, base) for word in command[1:])]
 
 
-def environment_of_base(head_path: Sequence[str], head: Path, base: Path) -> Mapping[str, str]:
-    """Return the environment in which Python finds the base's code first.
+def _moved(word: str, head: Path, base: Path) -> str:
+    """Return a word with the base's folder for the checkout's, at its start or after its ``=``."""
+    before, sign, named = ("", "", word) if Path(word).is_absolute() else word.partition("=")
+    name, colons, test = named.partition("::")
+    path = Path(name).resolve()  # of a program in an environment, out of the checkout
+    if not Path(name).is_absolute() or not origins.within(path, head):
+        return word
+    return f"{before}{sign}{base / path.relative_to(head)}{colons}{test}"
+
+
+def environment_of_base(hello: Mapping[str, Any], head: Path, base: Path) -> Mapping[str, str]:
+    """Return the environment in which the base finds its own code first, and names tests alike.
 
     Whatever of the head's tree is on the head's path, by an editable install or PYTHONPATH, is on
-    the base's as well, in front and with the base's files.
+    the base's as well, in front and with the base's files. Names of tests begin at pytest's root.
 
     Args:
-        head_path: ``sys.path`` of the head's pytest.
+        hello: What the head's pytest says of itself: ``path`` is its ``sys.path``, ``root`` its
+            root, ``covers`` whether it measures coverage, which the base shall not.
         head: Root of the user's checkout.
         base: Root of the base's worktree.
     """
-    environments = (Path(sys.prefix).resolve(), Path(sys.base_prefix).resolve())
-    mirrored = []
-    for word in head_path:
-        path = Path(word).resolve() if word else head
-        outside = not path.is_relative_to(head) or "site-packages" in path.parts
-        if not outside and not any(path.is_relative_to(e) for e in environments):
-            mirrored.append(str(base / path.relative_to(head)))
+    paths = [Path(word).resolve() if word else head for word in hello["path"]]
+    mirrored = [str(base / path.relative_to(head)) for path in paths if origins.within(path, head)]
     inherited = [word for word in os.environ.get("PYTHONPATH", "").split(os.pathsep) if word]
     folders = dict.fromkeys([*mirrored, str(base / "src"), str(base), *inherited])
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(folders)}
+    options = shlex.split(os.environ.get("PYTEST_ADDOPTS", ""))
+    if hello["covers"]:
+        options.append("--no-cov")
+    if (root := Path(hello["root"]).resolve()).is_relative_to(head):
+        options.insert(0, f"--rootdir={base / root.relative_to(head)}")  # the user's own wins
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(folders),
+        "PYTEST_ADDOPTS": shlex.join(options),
+    }
 
 
 def _git(folder: Path, *words: str) -> str:
