@@ -244,7 +244,7 @@ def asked(plan: Plan, extra: int, mode: str) -> dict[str, Any]:
 
 def findings(plan: Plan) -> list[dict[str, Any]]:
     """Run what is missing, in one random order over all, and return everything."""
-    setting = {"max_s": plan.max_s, "cpu": machine.cpu()["model"]}  # of one table
+    setting = {"model": plan.model, "max_s": plan.max_s, "cpu": machine.cpu()["model"]}
     there = made_before(plan.kept, setting)
     done = {(found["run"], found["extra"], found["mode"]) for found in there}
     rounds = []
