@@ -69,17 +69,23 @@ def labels_sha256(labels: np.ndarray) -> str:
 
 
 def folder_digest(root: str | None) -> str | None:
-    """Return a digest of names and sizes of all files below a data folder; ``None`` without one.
+    """Return a digest of a data file, or of names and sizes of all files below a data folder.
 
     Names and sizes, not contents: ImageNet is 150 GB. An edit that keeps every size goes unseen,
-    which is why the record also keeps a digest of the labels.
+    which is why the record also keeps a digest of the labels. A single file is read: it is a user's
+    own, edited by hand, and may have no labels.
+
+    Returns:
+        ``None`` without a place.
     """
     if root is None:
         return None
     top = Path(root).expanduser()
     listing = hashlib.sha256()
     if top.is_file():
-        listing.update(f"{top.name}\0{top.stat().st_size}\n".encode(errors="surrogateescape"))
+        listing.update(f"{top.name}\0".encode(errors="surrogateescape"))
+        with top.open("rb") as file:
+            listing.update(hashlib.file_digest(file, "sha256").digest())
     # Links are followed: splits of a large set are often links to where there was room.
     for folder, names, files in os.walk(top, followlinks=True):
         names.sort()

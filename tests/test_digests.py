@@ -63,6 +63,16 @@ def test_the_digest_of_a_data_folder_changes_with_names_and_sizes(tmp_path: Path
     assert plain not in found
 
 
+def test_the_digest_of_a_data_file_changes_with_a_letter(tmp_path: Path) -> None:
+    file = tmp_path / "said.txt"
+    file.write_text("The boat.\n")
+    boat = digests.folder_digest(str(file))
+    file.write_text("The goat.\n")
+    assert digests.folder_digest(str(file)) != boat
+    file.write_text("The boat.\n")
+    assert digests.folder_digest(str(file)) == boat
+
+
 def test_the_digest_of_a_data_folder_sees_what_lies_behind_links(tmp_path: Path) -> None:
     root, elsewhere = tmp_path / "root", tmp_path / "elsewhere"
     root.mkdir()
