@@ -10,6 +10,7 @@ and one YAML in ``conf/technique/`` add one.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -60,6 +61,15 @@ class Setting:
     def device(self) -> torch.device:
         """Device of the work."""
         return self.place or next(self.baseline.parameters()).device
+
+    def rounded(self, model: nn.Module, dtype: torch.dtype) -> nn.Module:
+        """Return the model with every floating tensor in 16 bits that the workload gives up."""
+        parts = self.workload.full_precision(model)
+        kept = [(part, copy.deepcopy(part.state_dict())) for part in parts]
+        model = model.to(dtype)
+        for part, state in kept:
+            part.float().load_state_dict(state)
+        return model
 
 
 @dataclass(frozen=True)

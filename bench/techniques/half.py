@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -46,11 +45,4 @@ class Half(Technique):
 
     def convert(self, model: nn.Module, setting: Setting) -> nn.Module:
         """Return the model with every floating tensor rounded that the workload gives up."""
-        kept = {
-            part: copy.deepcopy(part.state_dict())
-            for part in setting.workload.full_precision(model)
-        }
-        model = model.to(DTYPES[self.dtype])
-        for part, state in kept.items():
-            part.float().load_state_dict(state)
-        return model
+        return setting.rounded(model, DTYPES[self.dtype])

@@ -17,7 +17,7 @@ from torchao.quantization import (
 )
 
 from bench.techniques import SHAPE, Setting, Technique, TechniqueError, Terms
-from bench.workloads import Workload
+from bench.workloads import Workload, WorkloadError
 
 SCHEMES: dict[str, Any] = {
     "int8_weight_only": Int8WeightOnlyConfig,
@@ -67,8 +67,7 @@ class Quantized(Technique):
         if share < LEAST_SHARE:
             raise TechniqueError(
                 f"technique.scheme={self.scheme} quantizes linear layers, which hold {share:.0%} "
-                f"of the parameters of {terms.workload.name}: technique=int8_static takes "
-                f"convolutions, too"
+                f"of the parameters of {terms.workload.name}: {_way_out(terms.workload)}"
             )
 
     def convert(self, model: nn.Module, setting: Setting) -> nn.Module:
@@ -143,6 +142,15 @@ def _parts(tensor: Tensor) -> list[str] | None:
         return None
     names, _ = tensor.__tensor_flatten__()
     return list(names)
+
+
+def _way_out(workload: Workload) -> str:
+    """Return which technique to take for a workload of other layers than linear ones."""
+    try:
+        workload.require("export")
+    except WorkloadError:
+        return "there are no integers for the rest of it; technique=bf16 halves its bytes"
+    return "technique=int8_static takes convolutions, too"
 
 
 def _require_gpu(scheme: str, least: tuple[int, int], device: torch.device) -> None:

@@ -85,8 +85,8 @@ class SemiStructuredPruning(Technique):
             _drop(layer.weight)
 
     def convert(self, model: nn.Module, setting: Setting) -> nn.Module:
-        """Return the model in bfloat16."""
-        return model.to(torch.bfloat16)
+        """Return the model in bfloat16, but for what the workload needs in more."""
+        return setting.rounded(model, torch.bfloat16)
 
     def pack(self, model: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return two values and two places for every four weights."""
