@@ -210,9 +210,9 @@ def _environment(found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _recipe(record: Record) -> dict[str, Any]:
-    """Return what was asked for of workload and training, but for where the data lies."""
-    workload = record.config.get("workload")
-    named = {k: v for k, v in workload.items() if k != "data_root"} if workload else None
+    """Return what was asked for of workload and training, but for data's place and the seed."""
+    asked = record.config.get("workload")
+    named = {k: v for k, v in asked.items() if k not in ("data_root", "seed")} if asked else None
     return {"training": record.config.get("training"), "workload": named}
 
 

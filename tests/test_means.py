@@ -123,6 +123,22 @@ def test_speech_has_a_table_of_seconds_of_audio_and_decibels() -> None:
     assert any("log mel distance" in note.text for note in found.notes)
 
 
+def test_seeds_of_what_a_workload_draws_are_pooled_and_its_knobs_are_not() -> None:
+    def of(seed: int, rate: float) -> Record:
+        made = spoken()
+        workload = {**made.config.get("workload", {}), "seed": seed, "speaking_rate": rate}
+        config = {**made.config, "workload": workload}
+        return dataclasses.replace(made, seed=seed, id=f"speech/bf16/{seed}-{rate}", config=config)
+
+    three = [of(seed, 1.0) for seed in (0, 1, 2)]
+    found = section(*three)
+    (row,) = found.cells
+    cells = {column.name: cell for column, cell in zip(found.columns, row, strict=True)}
+    assert cells["pairs"].text.startswith("3")
+    both = Records(frame(*three, of(3, 2.0)), (), Path("x"))
+    assert len(assemble(both, specs.load("speech")).sections) == 2
+
+
 def test_other_workloads_are_not_in_the_table_of_speech() -> None:
     assert assemble(Records(frame(record()), (), Path("x")), specs.load("speech")).sections == ()
 

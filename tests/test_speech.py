@@ -20,6 +20,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from runs import bench as run
 from runs import records
+from safetensors.torch import load_file, save_file
 from tiny import CONF, EAGER, RECIPE, configured, tiny_speech
 from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounter
@@ -144,7 +145,7 @@ def test_noise_belongs_to_text_and_seed_and_to_no_batch() -> None:
     assert torch.equal(alone["letter_noise"][0], both["letter_noise"][1, :count])
     assert both["mask"].sum(dim=1).tolist() == [both["letters"].shape[1], count]
     assert not both["letters"][1, count:].any()
-    other = batch_of(tiny_speech(noise_seed=1), [0])
+    other = batch_of(tiny_speech(seed=1), [0])
     assert not torch.equal(alone["frame_noise"], other["frame_noise"])
     model = with_bent_splines(workload.build(0))
     lengths = [(said(workload, model, batch) != END).sum(dim=1) for batch in (alone, both)]
@@ -237,7 +238,7 @@ def test_sixteen_bits_of_a_long_text_are_counted_frame_by_frame() -> None:
     inputs = EAGER.inputs(batch_of(workload, [0]), halved)
     found = said(workload, halved, inputs)
     assert found.dtype == torch.bfloat16
-    # A fresh voice's durations are those of their noise alone, which stays as it is.
+    # A fresh voice's durations are those of their noise alone, which is only rounded.
     assert found.shape[1] == pytest.approx(whole.shape[1], rel=0.01)
     assert found.shape[1] > 3 * 256 * HOP
 
@@ -338,11 +339,12 @@ def test_wavs_have_rate_length_and_pitch_as_an_independent_reader_hears_them(
     assert texts == ["Rice is served.", "Four hours of steady work."]
 
 
-def test_audio_that_is_no_number_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("semitones", [0.0, 2.0])
+def test_audio_that_is_no_number_is_refused(tmp_path: Path, semitones: float) -> None:
     audio = tones(500)
     audio[0, 7] = math.nan
     with pytest.raises(WorkloadError, match="text 000000: the model's audio is no number"):
-        tiny_speech().exhibit(audio, (0,), tmp_path)
+        tiny_speech(pitch_semitones=semitones).exhibit(audio, (0,), tmp_path)
 
 
 def ripple(order: int, db: float) -> np.ndarray:
@@ -455,6 +457,7 @@ def test_audio_at_half_the_level_is_as_distorted_as_none_and_six_decibels_away(
     for name, audio in (("loud", noise), ("soft", noise / 2)):
         (tmp_path / name).mkdir()
         sound.write(audio, 16_000, tmp_path / name / "000000.wav")
+        (tmp_path / name / "000000.txt").write_text("Noise.")
     found = sound.distances(tmp_path / "loud", tmp_path / "soft")
     assert found["neg_mcd_db"][0] == pytest.approx(0, abs=0.02)
     assert found["log_mel_distance_db"][0] == pytest.approx(20 * math.log10(2), abs=0.02)
@@ -494,6 +497,10 @@ def test_an_arm_is_no_distance_from_itself_and_others_are(tmp_path: Path) -> Non
     heard_s = [samples / rate_hz for rate_hz, samples, _ in map(heard, wavs(tmp_path, same))]
     assert same.metrics["audio_s"] == pytest.approx(np.mean(heard_s))
     assert len(wavs(tmp_path, other)) == 2
+    text = wavs(tmp_path, other)[0].with_suffix(".txt")
+    text.write_text(text.read_text().upper())
+    with pytest.raises(WorkloadError, match=r"000000\.wav say other texts"):
+        sound.distances(wavs(tmp_path, same)[0].parent, wavs(tmp_path, other)[0].parent)
     with pytest.raises(WorkloadError, match=r"has 2 WAV files and .* 0, and the same are due"):
         sound.distances(wavs(tmp_path, same)[0].parent, tmp_path)
 
@@ -507,6 +514,7 @@ def test_long_speech_is_compared_in_no_more_frames_than_fit_the_memory(tmp_path:
     for name in ("one", "other"):
         (tmp_path / name).mkdir()
         sound.write(np.zeros(sound.MOST_FRAMES * sound.HOP * 2), 16_000, tmp_path / name / "0.wav")
+        (tmp_path / name / "0.txt").write_text("Silence.")
     seen = []
 
     def watched(one: Any, other: Any) -> tuple[float, float]:
@@ -612,8 +620,19 @@ def test_persian_sentences_are_sixteen_and_differ() -> None:
 def test_letters_stand_between_blanks() -> None:
     words = voice.own_letters("abc ")
     assert words("Ab, C!")["input_ids"] == [0, 2, 0, 3, 0, 5, 0, 4, 0]
-    (piece, _) = lines.pieces([("here", "ab"), ("there", "c")], 10, words)
+    (piece, _) = lines.pieces([("here", "ab"), ("there", "c")], 10, words, most_letters=6)
     assert piece.letters == (0, 2, 0, 3, 0)
+    with pytest.raises(
+        WorkloadError, match=r"there: 'c' has letter 4, and workload\.model embeds 4"
+    ):
+        lines.pieces([("here", "ab"), ("there", "c")], 10, words, most_letters=4)
+
+
+def test_marks_that_are_vowels_elsewhere_are_letters_that_can_be_unknown() -> None:
+    words = voice.own_letters("\u0939\u0926 ")  # Hindi consonants without their vowel signs
+    texts = [("here", "\u0939\u093f\u0926 \u0939!"), ("there", "\u0939")]
+    piece, _ = lines.pieces(texts, 10, words, most_letters=5)
+    assert piece.unknown == "\u093f"
 
 
 # What can be done to it.
@@ -636,7 +655,7 @@ def require(technique: Technique, workload: Any, mode: Any) -> None:
     ("name", "mode", "reason"),
     [
         ("fp16", "eager", "needs a GPU"),
-        ("int8_dynamic", "eager", "quantizes linear layers, which hold"),
+        ("int8_dynamic", "eager", "there are no integers for the rest of it; technique=bf16"),
         ("int8_weight_only", "eager", "quantizes linear layers, which hold"),
         ("int8_static", "compile", "cannot be exported as one graph"),
         ("int8_qat", "compile", "cannot be exported as one graph"),
@@ -726,6 +745,9 @@ def test_nothing_is_trained() -> None:
         ({"alphabet": ""}, "workload.alphabet is empty"),
         ({"margin": 20.0}, "workload.margin must be in (0, 20), got 20.0"),
         ({"columns": {"output": "said"}}, "workload.columns.output: speech has one column"),
+        ({"texts": "Hello"}, "workload.texts is 'Hello': a list of texts"),
+        ({"texts": ["One.", 1984]}, "workload.texts[1] is 1984, no text: put it in quotes"),
+        ({"texts": None}, "workload.texts is None: a list of texts"),
     ],
 )
 def test_an_impossible_knob_is_refused(changes: dict[str, Any], named: str) -> None:
@@ -756,6 +778,40 @@ def test_a_model_comes_from_a_folder_with_its_letters(tmp_path: Path) -> None:
     torch.testing.assert_close(said(found, found.build(0), batch), expected)
     with pytest.raises(WorkloadError, match=r"workload\.model=.*none.*cannot be loaded|no such"):
         tiny_speech(pretrained=True, model=str(tmp_path / "none")).build(0)
+
+
+def test_a_model_that_is_no_voice_is_not_made_one_at_random(tmp_path: Path) -> None:
+    source = tiny_speech()
+    voice.fresh(source._config).save_pretrained(tmp_path)
+    voice.own_letters(source.alphabet).save_pretrained(tmp_path)
+    found = tiny_speech(pretrained=True, model=str(tmp_path))
+    weights = load_file(tmp_path / "model.safetensors")
+    trained = {n: t for n, t in weights.items() if not n.startswith("posterior_encoder")}
+    save_file(trained, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    found.build(0)  # what only training needs may be missing
+    del trained["decoder.conv_pre.weight"]
+    save_file(trained, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(
+        WorkloadError, match=r"lacks 1 tensors of a VITS, such as decoder\.conv_pre"
+    ):
+        found.build(0)
+    for config, problem in (("{}", "says None"), ('{"model_type": "gpt2"}', "says gpt2")):
+        (tmp_path / "config.json").write_text(config)
+        with pytest.raises(WorkloadError, match=problem):
+            tiny_speech(pretrained=True, model=str(tmp_path)).build(0)
+    broken = '{"model_type": "vits", "hidden_size": "wide"}'
+    (tmp_path / "config.json").write_text(broken)
+    with pytest.raises(WorkloadError, match=r"workload\.model=.* cannot be loaded"):
+        tiny_speech(pretrained=True, model=str(tmp_path)).build(0)
+
+
+def test_sparse_weights_leave_durations_in_full_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    workload = tiny_speech()
+    model: Any = workload.build(0)
+    sparse = option("semi_structured_pruning")
+    found: Any = sparse.convert(model, Setting(workload, copy.deepcopy(model), 0))
+    assert {p.dtype for p in found.duration_predictor.parameters()} == {torch.float32}
+    assert {p.dtype for p in found.decoder.parameters()} == {torch.bfloat16}
 
 
 def test_an_architecture_that_is_none_is_refused() -> None:

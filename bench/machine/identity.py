@@ -18,10 +18,10 @@ from bench.machine.limits import cpu_limit_cores
 # fmt: off
 LIBRARIES = (
     "joulebench", "accelerate", "amdsmi", "bitsandbytes", "codecarbon", "datasets", "evaluate",
-    "hydra-core",
+    "hydra-core", "librosa",
     "numpy", "nvidia-ml-py", "omegaconf", "pandas", "peft", "psutil", "pyarrow", "safetensors",
-    "scikit-learn", "scipy", "tokenizers", "torch", "torch-pruning", "torchao", "torchvision",
-    "transformers", "triton", "zeus",
+    "scikit-learn", "scipy", "soundfile", "tokenizers", "torch", "torch-pruning", "torchao",
+    "torchvision", "transformers", "triton", "zeus",
 )
 """Distributions whose versions a record keeps."""
 

@@ -49,9 +49,10 @@ class Speech(Workload):
         speaker: Number of the voice, in models that have several; else ``None``.
         speaking_rate: 2 speaks in half the time.
         pitch_semitones: By which the voice is raised after it has spoken, its duration kept.
-        noise_seed: Of what VITS draws, the same for both arms and in whatever batch.
+        seed: Of what VITS draws, the same for both arms and in whatever batch.
         frames: To which speech is padded, with ``runtime=compile``: compiled decoders are compiled
-            for one shape. ``None`` pads to the longest of each batch.
+            for one shape, and both arms decode all of it. ``None`` pads to the longest of each
+            batch.
         default_student: The smaller model of ``technique=small_model``: see ``student``.
     """
 
@@ -65,7 +66,7 @@ class Speech(Workload):
     speaker: int | None
     speaking_rate: float
     pitch_semitones: float
-    noise_seed: int
+    seed: int
     frames: int | None
     default_student: str
 
@@ -88,6 +89,7 @@ class Speech(Workload):
         for key, least in (("longest", 10), ("frames", 1), ("speaker", 0)):
             if (value := getattr(self, key)) is not None and value < least:
                 raise ValueError(f"workload.{key} is {value}: at least {least}")
+        lines.require_texts(self.texts)
         if unknown := [name for name in self.columns or {} if name != "text"]:
             raise ValueError(f"workload.columns.{unknown[0]}: speech has one column, text")
         if not self.pretrained and not self.alphabet:
@@ -206,7 +208,8 @@ class Speech(Workload):
         def serve() -> None:
             audio = self.forward(model, batch)
             if self.pitch_semitones:
-                self._voiced(audio)
+                for said in _spoken(audio):
+                    self._voiced(said)
 
         return serve, seconds
 
@@ -222,8 +225,10 @@ class Speech(Workload):
     def exhibit(self, outputs: Tensor, places: Sequence[int], folder: Path) -> None:
         """Write each text's audio as a WAV, and beside it the text."""
         folder.mkdir(parents=True, exist_ok=True)
-        for place, audio in zip(places, self._voiced(outputs), strict=True):
-            sound.write(audio, self._config.sampling_rate, folder / f"{place:06}.wav")
+        for place, audio in zip(places, _spoken(outputs), strict=True):
+            sound.require_finite(audio, f"text {place:06}")
+            rate_hz = self._config.sampling_rate
+            sound.write(self._voiced(audio), rate_hz, folder / f"{place:06}.wav")
             (folder / f"{place:06}.txt").write_text(self._pieces[place].text, encoding="utf-8")
 
     def distances(self, baseline: Path, arm: Path) -> Mapping[str, np.ndarray]:
@@ -248,11 +253,11 @@ class Speech(Workload):
             },
         }
 
-    def _voiced(self, outputs: Tensor) -> list[np.ndarray]:
-        """Return what is heard of each text, at the pitch that is asked for."""
-        rate_hz, semitones = self._config.sampling_rate, self.pitch_semitones
-        found = [row[row != END] for row in outputs.float().cpu().numpy()]
-        return [sound.shifted(audio, rate_hz, semitones) for audio in found] if semitones else found
+    def _voiced(self, audio: np.ndarray) -> np.ndarray:
+        """Return what is heard of a text, at the pitch that is asked for."""
+        if not self.pitch_semitones:
+            return audio
+        return sound.shifted(audio, self._config.sampling_rate, self.pitch_semitones)
 
     @cached_property
     def _given(self) -> list[tuple[str, str]]:
@@ -260,11 +265,13 @@ class Speech(Workload):
 
     @cached_property
     def _pieces(self) -> list[lines.Piece]:
-        return lines.pieces(self._given, self.longest, self._letters)
+        return lines.pieces(
+            self._given, self.longest, self._letters, most_letters=self._config.vocab_size
+        )
 
     @cached_property
     def _spoken(self) -> lines.Spoken:
-        return lines.Spoken(self._pieces, self.noise_seed, self._config.flow_size, self.speaker)
+        return lines.Spoken(self._pieces, self.seed, self._config.flow_size, self.speaker)
 
     @property
     def _letters(self) -> Any:
@@ -285,3 +292,8 @@ class Speech(Workload):
                 + (f"speakers 0 to {speakers - 1}" if speakers > 1 else "one voice: null")
             )
         return config
+
+
+def _spoken(outputs: Tensor) -> list[np.ndarray]:
+    """Return the audio of each text, without what pads it."""
+    return [row[row != END] for row in outputs.float().cpu().numpy()]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import textwrap
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -38,7 +39,7 @@ class Piece:
         where: File and line, or place in the list.
         text: As it was given.
         letters: Numbers, with a blank before and after each.
-        unknown: Letters and digits of it that the voice does not know, and leaves out.
+        unknown: Letters, digits and marks of it that the voice does not know, and leaves out.
     """
 
     where: str
@@ -71,13 +72,31 @@ def given(texts: Sequence[str], root: str | None, column: str) -> list[tuple[str
     return [(f"{file}, {counted} {number}", text) for number, (text,) in rows]
 
 
-def pieces(texts: Sequence[tuple[str, str]], longest: int, words: Any) -> list[Piece]:
+def require_texts(texts: object) -> None:
+    """Refuse a list that is none, or holds what is no text: YAML takes 1984 for a number.
+
+    Raises:
+        ValueError: Naming the text.
+    """
+    if isinstance(texts, str) or not isinstance(texts, Sequence):
+        raise ValueError(
+            f"workload.texts is {texts!r}: a list of texts; data.root=FILE takes a file"
+        )
+    for number, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise ValueError(f"workload.texts[{number}] is {text!r}, no text: put it in quotes")
+
+
+def pieces(
+    texts: Sequence[tuple[str, str]], longest: int, words: Any, most_letters: int
+) -> list[Piece]:
     """Return texts as pieces of at most so many characters; those that are blank are left out.
 
     Args:
         texts: With their names.
         longest: Characters; a longer text is cut at a space, or where there is none.
         words: The tokenizer.
+        most_letters: That the model has embeddings for.
 
     Raises:
         WorkloadError: A text has nothing that can be spoken, or there are fewer than two.
@@ -87,7 +106,7 @@ def pieces(texts: Sequence[tuple[str, str]], longest: int, words: Any) -> list[P
             "workload.model reads another script in Latin letters: pip install uroman"
         )
     found = [
-        _piece(where, part, words)
+        _piece(where, part, words, most_letters)
         for where, text in texts
         for part in textwrap.wrap(text, longest, break_on_hyphens=False)
     ]
@@ -99,7 +118,7 @@ def pieces(texts: Sequence[tuple[str, str]], longest: int, words: Any) -> list[P
     return found
 
 
-def _piece(where: str, text: str, words: Any) -> Piece:
+def _piece(where: str, text: str, words: Any, most_letters: int) -> Piece:
     try:
         letters = words(text)["input_ids"]
     except Exception as err:  # of phonemizers, which are programs of their own
@@ -110,18 +129,25 @@ def _piece(where: str, text: str, words: Any) -> Piece:
             f"{where}: the voice knows no letter of {text[:40]!r}; mend or remove the text, or "
             f"take a voice of its language with workload.model"
         )
-    if (last := max(letters)) >= len(words.encoder):
-        raise WorkloadError(f"{where}: letter {last} of {text[:40]!r} is not in the vocabulary")
+    if (last := max(letters)) >= most_letters:
+        raise WorkloadError(
+            f"{where}: {text[:40]!r} has letter {last}, and workload.model embeds {most_letters}: "
+            f"its vocab.json is another model's"
+        )
     return Piece(where, text, tuple(letters), unknown)
 
 
 def _unknown(text: str, words: Any) -> str:
-    """Return letters and digits that are left out; marks and signs are in no voice's alphabet."""
+    """Return letters, digits and marks, such as vowels of Hindi, that are left out.
+
+    Punctuation is missing in most alphabets and says little. Of a script that is first written in
+    Latin letters, or in phonemes, no letter can be told that got lost on the way.
+    """
     if words.phonemize or words.is_uroman:
-        return ""  # what is read is no longer what was written
+        return ""
     known = words.encoder
-    gone = {c for c in text if c.isalnum() and c not in known and c.lower() not in known}
-    return "".join(sorted(gone))
+    gone = {c for c in text if c not in known and c.lower() not in known}
+    return "".join(sorted(c for c in gone if unicodedata.category(c)[0] in "LMN"))
 
 
 @cache

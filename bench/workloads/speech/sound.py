@@ -1,6 +1,7 @@
 """Audio that is written, shifted in pitch, and held against other audio.
 
-Both through librosa: torchaudio is only maintained, and has no release for the torch used here.
+By librosa and the reader it stands on, soundfile: torchaudio is only maintained, and has no release
+for the torch used here.
 """
 
 from __future__ import annotations
@@ -36,19 +37,27 @@ FLOOR = 1e-8
 of it."""
 
 
-def write(audio: Floats, rate_hz: int, file: Path) -> None:
-    """Write mono audio in [-1, 1] as a WAV of 16 bits; what lies beyond is clipped.
+def require_finite(audio: Floats, text: str) -> None:
+    """Refuse audio that is not numbers throughout.
+
+    Args:
+        audio: As the model gives it.
+        text: Which one is said, in words.
 
     Raises:
-        WorkloadError: It holds what is no number.
+        WorkloadError: It holds infinity, or what is no number.
     """
-    import soundfile  # librosa's own reader, loaded where it is needed
-
     if not np.isfinite(audio).all():
         raise WorkloadError(
-            f"text {file.stem}: the model's audio is no number everywhere, so that its dtype does "
-            f"not hold what it computes: technique=bf16 reaches as far as fp32"
+            f"{text}: the model's audio is no number everywhere, so that its dtype does not hold "
+            f"what it computes: technique=bf16 reaches as far as fp32"
         )
+
+
+def write(audio: Floats, rate_hz: int, file: Path) -> None:
+    """Write mono audio in [-1, 1] as a WAV of 16 bits; what lies beyond is clipped."""
+    import soundfile  # loaded where it is needed
+
     soundfile.write(file, audio, rate_hz, subtype="PCM_16")
 
 
@@ -69,7 +78,7 @@ def distances(baseline: Path, arm: Path) -> Mapping[str, Floats]:
         fraction of the baseline's duration.
 
     Raises:
-        WorkloadError: The folders do not hold the same names.
+        WorkloadError: The folders do not hold the same names, or are of other texts.
     """
     names = [sorted(file.name for file in folder.glob("*.wav")) for folder in (baseline, arm)]
     if names[0] != names[1] or not names[0]:
@@ -77,7 +86,10 @@ def distances(baseline: Path, arm: Path) -> Mapping[str, Floats]:
             f"{baseline} has {len(names[0])} WAV files and {arm} {len(names[1])}, and the same are "
             f"due: remove the folders above them, to make and evaluate both anew"
         )
-    found = np.array([_between(baseline / name, arm / name) for name in names[0]])
+    if baseline == arm:  # nothing lies from itself, and to find out takes a while
+        found = np.zeros((len(names[0]), 3))
+    else:
+        found = np.array([_between(baseline / name, arm / name) for name in names[0]])
     distortion, distance, change = found.T
     return {
         "neg_mcd_db": 0.0 - distortion,
@@ -89,6 +101,11 @@ def distances(baseline: Path, arm: Path) -> Mapping[str, Floats]:
 def _between(one: Path, other: Path) -> tuple[float, float, float]:
     import soundfile
 
+    if one.with_suffix(".txt").read_bytes() != other.with_suffix(".txt").read_bytes():
+        raise WorkloadError(
+            f"{one} and {other} say other texts, as beside them: remove the folders above them, to "
+            f"make and evaluate both anew"
+        )
     (first, rate_hz), (second, other_hz) = (
         soundfile.read(file, dtype="float32") for file in (one, other)
     )

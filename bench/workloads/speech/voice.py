@@ -191,10 +191,29 @@ def pretrained(model: str) -> VitsModel:
         WorkloadError: It cannot be found or read.
     """
     place = located(model, "workload.model")
+    published_config(model)
+    library: Any = VitsModel  # a pair is not what checkers expect of it
     try:
-        return VitsModel.from_pretrained(place, dtype=torch.float32, use_safetensors=True)
+        found, told = library.from_pretrained(
+            place, dtype=torch.float32, use_safetensors=True, output_loading_info=True
+        )
     except (OSError, ValueError, KeyError, RuntimeError) as err:
         raise _unknown(model, err) from err
+    speaking = [name for name in told["missing_keys"] if not _only_trained(name)]
+    if speaking:  # the library would draw them at random
+        raise WorkloadError(
+            f"workload.model={model} lacks {len(speaking)} tensors of a VITS, such as "
+            f"{min(speaking)}: it is of another model, or broken"
+        )
+    vits: VitsModel = found
+    return vits
+
+
+def _only_trained(name: str) -> bool:
+    """Return whether a tensor belongs to what ``Voice`` drops."""
+    return name.startswith("posterior_encoder.") or any(
+        name.startswith(f"duration_predictor.{part}.") for part in _OF_TRAINING
+    )
 
 
 def fresh(config: VitsConfig) -> VitsModel:
@@ -218,10 +237,15 @@ def published_config(model: str) -> VitsConfig:
     Raises:
         WorkloadError: It cannot be found or read.
     """
+    place = located(model, "workload.model")
     try:
-        return VitsConfig.from_pretrained(located(model, "workload.model"))
-    except (OSError, ValueError) as err:
+        kind = VitsConfig.get_config_dict(place)[0].get("model_type")
+        found = VitsConfig.from_pretrained(place) if kind == VitsConfig.model_type else None
+    except Exception as err:  # of many kinds, for a value that is not what its field wants
         raise _unknown(model, err) from err
+    if found is None:
+        raise WorkloadError(f"workload.model={model} is no VITS, its config.json says {kind}")
+    return found
 
 
 def own_config(architecture: Mapping[str, Any], letters: int) -> VitsConfig:
