@@ -83,7 +83,7 @@ class Quality:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """Evidence that the variant really is compressed (design, section 9).
+    """Evidence that the variant really is compressed.
 
     Attributes:
         bytes_fell: The served artefact is smaller than the baseline's.

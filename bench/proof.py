@@ -12,7 +12,7 @@ class ProofError(RuntimeError):
 
 
 def require(technique: Technique, cards: tuple[Card, Card], variant: Evaluation) -> None:
-    """Refuse a variant that only pretends (design, section 9; methodology 4.3).
+    """Refuse a variant that only pretends.
 
     Args:
         technique: What it promises.

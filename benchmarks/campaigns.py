@@ -1,4 +1,4 @@
-"""Simulated measurements whose true ratio is known, as the methodology's section 5.3 has them.
+"""Simulated measurements whose true ratio is known.
 
 A session's log energy has a linear drift of 4 %, slow noise that one window hands on to the next
 (AR(1), rho 0.9, standard deviation 2 %), noise of each window (1 %), and in one of twenty windows

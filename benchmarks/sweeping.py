@@ -24,7 +24,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 BAR_S = 2.0
-"""Seconds a point that the issue of the sweeps allows."""
+"""Seconds a point that are allowed."""
 
 TECHNIQUES = "technique=none,bf16"
 QUICK = ("protocol=rehearsal", "training.max_steps=3", "training.batch_size=16")

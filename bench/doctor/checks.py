@@ -1,6 +1,6 @@
 """The checks that make a counter grade B, each with its figure, its limit and what to do.
 
-Source of the list and of the limits: methodology, section 1.6.
+Which checks there are and where their limits lie is this harness's choice.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ class Pace:
     """Durations in seconds; together with the A/A pair about 70 s.
 
     Attributes:
-        watch_s: Reading a counter in a tight loop, to see it move (methodology 1.6: 2 s).
+        watch_s: Reading a counter in a tight loop, to see it move.
         slice_s: One slice of idling; long enough for two updates of the slowest counter.
         slices: How many: their spread is the noise.
         load_s: N iterations of the fixed load; 2N, 2N and N again follow.

@@ -73,7 +73,7 @@ def watch(found: dict[Key, dict[str, Any]], opened: Meters, pace: Pace) -> None:
             period_s = median(b[0] - a[0] for a, b in pairwise(seen))
             sensor["period_s"] = period_s
             sensor["step_j"] = median(b[1] - a[1] for a, b in pairwise(seen))
-            # Both ends lag by up to a period: sigma = period / (sqrt(6) window) (methodology 1.5).
+            # Each end lags by up to a period, evenly: the difference has sigma = period / sqrt(6).
             sensor["shortest_window_s"] = period_s / (6**0.5 * END_POINT_ERROR)
 
 

@@ -1,8 +1,8 @@
 """Why a window is thrown away: conditions of the host and the meters, never its energy.
 
 Each check looks at one window (or at one block) and answers with a reason, or with ``None`` if all
-is well. What is not known discards nothing. Source of the list and of its limits: the discards of
-the methodology, section 5.5; those that a user may move are knobs of the protocol.
+is well. What is not known discards nothing. The list is this harness's; limits that a user may move
+are knobs of the protocol.
 """
 
 from __future__ import annotations

@@ -46,8 +46,7 @@ def baseline_drift(
 ) -> float | None:
     """Return how far the baseline's figure per sample moved over the session, 0 or more.
 
-    Its logarithm is fitted by a parabola over time; the drift is how far the parabola moves
-    (methodology 5.5: linear and quadratic drift of ln e_A over the session).
+    Its logarithm is fitted by a parabola over time; the drift is how far the parabola moves.
 
     Args:
         windows: Of the session.

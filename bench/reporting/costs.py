@@ -146,7 +146,7 @@ BREAK_EVEN: Column[Row] = Column(
 def saving_at_volume(row: Row, inferences: float) -> tuple[float, float, float] | None:
     """Return the share of joules or seconds saved over a life of so many inferences, with interval.
 
-    ``1 - (cost + V b) / (V a)`` (methodology, section 2), negative where the technique costs more.
+    ``1 - (cost + V b) / (V a)``, negative where the technique costs more.
     One or two sessions: cost and baseline count as known, and the interval is that of the ratio
     ``b / a``. Three or more are a sample. ``None`` without a ratio or a cost.
     """

@@ -206,7 +206,7 @@ SPARSITY: Column[Row] = Column(
 
 
 def _bits(row: Row, arm: str) -> float | None:
-    """Return the artefact's bits per parameter (methodology, section 2)."""
+    """Return the artefact's bits per parameter."""
     size, parameters = mean(row, f"{arm}_bytes"), mean(row, f"{arm}_parameters")
     return 8 * size / parameters if parameters and size is not None else None
 

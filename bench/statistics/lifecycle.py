@@ -104,8 +104,8 @@ def saving_at_volume(
 
     ``a`` and ``b`` are joules per inference; the cost counts as known. The interval is Fieller's on
     the blocks, so at both ends of ``break_even``'s interval one end of it is 0. ``None`` where so
-    few and scattered blocks don't tell the baseline's own joules from 0. Source: methodology,
-    section 2; Fieller (1954) J. R. Stat. Soc. B 16:175-185.
+    few and scattered blocks don't tell the baseline's own joules from 0. Source:
+    Fieller (1954) J. R. Stat. Soc. B 16:175-185.
     """
     _require_costs(np.asarray([cost], float))
     if not 0 < inferences < math.inf:

@@ -58,7 +58,7 @@ def pool(
 
     One record keeps its own interval. Two give no idea of how records scatter: their means are
     fixed effects, the error is that of their blocks. Three or more are a sample: t on their means,
-    whatever the blocks say (methodology, section 5.2). Records count alike, however many blocks
+    whatever the blocks say. Records count alike, however many blocks
     each has. Where no spread is seen at all the interval has no width and p is 0, or 1 at a ratio
     of exactly 1.
 

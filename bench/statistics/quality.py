@@ -129,7 +129,7 @@ def both_sources(
     averaged over seeds), so the interval is no narrower than it should be, and up to twice as wide
     where seeds err on other examples each (``hierarchical_bootstrap`` is nearer). The t has
     ``seeds - 1`` degrees, which are those of the first term; the second is known nearly exactly,
-    and Satterthwaite's would be more. Source: methodology, section 5.6 (d).
+    and Satterthwaite's would be more.
 
     Args:
         differences: Variant minus baseline of each seed, shape ``(seeds,)``, 2 or more.
@@ -162,8 +162,8 @@ def hierarchical_bootstrap(
     for each seed would average away what they share. The resamples give the standard error, times
     ``sqrt(seeds / (seeds - 1))`` for what resampling so few lacks, and the interval is Student's
     with ``seeds - 1`` degrees: percentiles over five seeds are as narrow as those over five blocks.
-    The metric is called twice per seed and resample. Source: methodology, section 5.6 (d); crossed
-    resampling: Owen (2007) Ann. Appl. Stat. 1:386-411.
+    The metric is called twice per seed and resample. Source of crossed resampling: Owen (2007)
+    Ann. Appl. Stat. 1:386-411.
 
     Args:
         metric: As for ``bootstrap_difference``.

@@ -122,7 +122,7 @@ def _direction(low: float, high: float, below: str, above: str) -> str:
 def _headline(case: Case) -> Iterator[Finding]:
     record, verdict = case.record, case.record.verdict
     lead, proof = record.comparison, record.proof
-    # Conditions of a headline in their order (design, section 8), with words of their reasons.
+    # Conditions of a headline in their order, with words of their reasons.
     conditions = (
         (record.session.valid, "session is invalid"),
         (record.technique != "none", "A/A pair: "),
