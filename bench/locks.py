@@ -10,7 +10,7 @@ import os
 import stat
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -213,7 +213,8 @@ def _take(descriptor: int, kind: int) -> None:
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
-        log.warning("waiting for %s (%s)", _holder(descriptor), _file())
+        holder = _read(os.pread(descriptor, _MOST_BYTES, 0).partition(b"\n")[0])
+        log.warning("waiting for %s (%s)", described(holder), _file())
         fcntl.flock(descriptor, kind)  # asleep in the kernel
 
 
@@ -274,12 +275,11 @@ def _user() -> str:
         return str(os.getuid())
 
 
-def _holder(descriptor: int) -> str:
-    """Return who holds the lock, as it signed; anyone may have written there, so only as text."""
+def described(holder: Mapping[str, Any]) -> str:
+    """Return what a holder has signed in words that can be printed, whoever wrote them."""
     try:
-        holder = _read(os.pread(descriptor, _MOST_BYTES, 0).partition(b"\n")[0])
         who = [str(holder[key])[:80] for key in ("what", "user", "pid", "since")]
-    except (OSError, KeyError):
+    except KeyError:
         return "another measurement on this host"
     return "{} of {} (process {}, since {})".format(*(w if w.isprintable() else "?" for w in who))
 

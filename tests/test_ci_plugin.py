@@ -375,7 +375,7 @@ def test_whoever_measures_here_is_named_to_those_who_wait(
     told = run(pytester, "-k", "alone")
     thread.join()
     told.assert_outcomes(passed=1)
-    told.stdout.fnmatch_lines([f"*waiting for a paper's pair (process {os.getpid()})"])
+    told.stdout.fnmatch_lines([f"*waiting for a paper's pair of * (process {os.getpid()}, since *"])
 
 
 def test_a_window_is_charged_with_the_cpu_seconds_of_its_work() -> None:

@@ -18,7 +18,7 @@ from bench.ci.settings import Settings
 from bench.ci.sides import LocalSide, Side
 from bench.ci.worker import NAME as WORKER
 from bench.ci.worker import Worker
-from bench.locks import LockError, held_by, host_lock
+from bench.locks import LockError, described, held_by, host_lock
 from bench.meters import MeterError
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class Joules:
             return
         capture = self._config.pluginmanager.get_plugin("capturemanager")
         with nullcontext() if capture is None else capture.global_and_fixture_disabled():
-            print(f"\nwaiting for {holder.get('what')} (process {holder.get('pid')})", flush=True)
+            print(f"\nwaiting for {described(holder)}", flush=True)
 
     def _instruments(self) -> Instruments:
         """Open them for the session, at the first check."""
