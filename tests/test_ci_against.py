@@ -24,10 +24,11 @@ import pytest
 from bench import machine
 from bench.ci import __main__ as command
 from bench.ci import origins, parties, worktree
+from bench.ci.contest import Job
 from bench.ci.instruments import Taken
 from bench.ci.link import Exchange, Line, LinkError
 from bench.ci.parties import Call, Party, PartyError, RaisedError, RemoteSide
-from bench.ci.referee import Job, Referee
+from bench.ci.referee import Referee
 from bench.ci.rules import read
 from bench.folders import conf_folder
 
@@ -335,7 +336,7 @@ def test_a_test_that_is_tried_again_gets_the_answer_it_had(
     head = FakeParty("head", *ready, {"event": "end", "results": []})
     call = Call(["pytest"], tmp_path, tmp_path, tmp_path, {})
     referee = Referee(Job(call, lambda hello: None, "main", frozenset(), tmp_path))
-    referee._serve(head, None)  # type: ignore[arg-type]
+    referee._serve(head)  # type: ignore[arg-type]
     assert [(said["test"], said["do"]) for said in head.heard_] == [
         *(("t::a", "done"), ("t::a", "done"), ("t::b", "alone")),
     ]

@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.ci import outputs, worktree
+from bench.ci.contest import Job
 from bench.ci.parties import Call, PartyError
-from bench.ci.referee import Job, Referee
+from bench.ci.referee import Referee
 
 PROGRAM = "python -m bench.ci"
 ERROR, NOTHING_COMPARED = 2, 3

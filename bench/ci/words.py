@@ -92,3 +92,8 @@ def failure(result: Result) -> str:
     if result.note:
         lines.append(f"  measure:   {TITLES[result.measure]}, {result.note}; {NOT_JOULES}")
     return "\n".join(lines)
+
+
+def first_line(problem: object) -> str:
+    """Return a message without what was printed before it: that stands in the job's own output."""
+    return str(problem).partition("\n")[0]
