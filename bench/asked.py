@@ -102,6 +102,8 @@ def require(
     stages = technique.stages
     terms = Terms(workload, asked, runtime.mode, runtime.torch_device, alone=len(stages) == 1)
     workload.require(runtime.mode)
+    if runtime.mode == "compile":
+        terms.require_compiler("runtime.mode=compile")
     if training.epochs:
         workload.require_trainable(f"training.epochs={training.epochs:g}")
     for stage in stages:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from pathlib import Path
 
 import pytest
 import torch
-from tiny import EAGER, Tiny, tiny_language
+from tiny import EAGER, RECIPE, Tiny, tiny_language
 
-from bench import artefacts, facts
-from bench.techniques import Setting, TechniqueError, Terms
+from bench import artefacts, asked, facts
+from bench.techniques import Setting, Technique, TechniqueError, Terms
 from bench.techniques.compiled import Compiled
 from bench.workloads import WorkloadError
 
@@ -40,6 +41,21 @@ def test_two_compiled_arms_are_refused() -> None:
     with pytest.raises(TechniqueError, match="runtime=eager"):
         COMPILED.require(Terms(Tiny(), {}, "compile", CPU))
     COMPILED.require(Terms(Tiny(), {}, "eager", CPU))
+
+
+def test_without_a_compiler_it_is_said_before_anything_is_trained(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler --fast")
+    with pytest.raises(TechniqueError, match=r"technique=compile compiles with no-such-compiler"):
+        COMPILED.require(Terms(Tiny(), {}, "eager", CPU))
+    compiled = dataclasses.replace(EAGER, mode="compile")
+    none = Technique("none")
+    with pytest.raises(TechniqueError, match=r"runtime\.mode=compile compiles with .*CXX names"):
+        asked.require(Tiny(), none, RECIPE, compiled, {})
+    asked.require(Tiny(), none, RECIPE, EAGER, {})
+    monkeypatch.setenv("CXX", "sh -c")
+    asked.require(Tiny(), none, RECIPE, compiled, {})
 
 
 def test_texts_of_changing_length_are_refused() -> None:

@@ -11,6 +11,10 @@ and one YAML in ``conf/technique/`` add one.
 from __future__ import annotations
 
 import copy
+import os
+import shlex
+import shutil
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -89,6 +93,24 @@ class Terms:
     mode: str
     device: torch.device
     alone: bool = True
+
+    def require_compiler(self, key: str) -> None:
+        """Refuse to compile for a CPU where there is no compiler: torch would find out at the end.
+
+        Args:
+            key: What asks for it.
+
+        Raises:
+            TechniqueError: The one that torch takes (torch/_inductor/config.py) is not installed.
+        """
+        program = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+        there = shutil.which(shlex.split(program)[0])
+        if self.device.type != "cpu" or sys.platform == "win32" or there:
+            return
+        raise TechniqueError(
+            f"{key} compiles with {program}, which is not installed (Debian: apt-get install g++); "
+            f"the environment variable CXX names another"
+        )
 
 
 @dataclass(frozen=True)

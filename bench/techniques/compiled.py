@@ -37,6 +37,7 @@ class Compiled(Technique):
                 f"runtime=eager leaves the baseline as it is"
             )
         terms.workload.require("compile")
+        terms.require_compiler(f"technique={self.name}")
 
     def convert(self, model: nn.Module, setting: Setting) -> nn.Module:
         """Return the model compiled for batches of the workload's size."""
