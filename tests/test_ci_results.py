@@ -59,7 +59,7 @@ def test_a_figure_has_three_digits_and_a_prefix(value: float | None, text: str) 
 
 
 def test_a_failure_says_what_how_much_how_sure_and_against_what() -> None:
-    told = words.failure(made(reason="confirmed in fresh processes"))
+    told = words.failure(made(reason="measured anew in fresh processes"))
     for part in (
         TEST,
         "--joules-fail=ratio:1.05",
@@ -67,7 +67,7 @@ def test_a_failure_says_what_how_much_how_sure_and_against_what() -> None:
         "1.2 times the baseline",
         "95 % interval 1.20 [1.18, 1.22], 24 blocks in turns, 1 discarded, 12 s",
         "origin/main at 0123456789",
-        "confirmed in fresh processes",
+        "measured anew in fresh processes",
         "no energy counter on this host; no joule is claimed",
     ):
         assert part in told
