@@ -44,6 +44,8 @@ def make(order: Order, what: str, stage: Stage, limit: Limit) -> bool:
         if _sound(order.folder, what):
             log.info("%s: reused, made meanwhile (%s)", what, order.folder.name)
             return False
+        if order.folder.is_dir():  # a copy that was broken off; in it nobody makes anything
+            _set_aside(order.folder, what, f"it lacks {artefacts.CARD}")
         log.info("%s: making it (%s)", what, order.folder.name)
         if order.live is not None:
             order.live.event("making", what)
@@ -66,11 +68,15 @@ def _sound(folder: Path, what: str) -> bool:
         wrong = f"it lacks {artefacts.WEIGHTS}"
     if wrong is None:
         return True
+    _set_aside(folder, what, wrong)
+    return False
+
+
+def _set_aside(folder: Path, what: str, wrong: str) -> None:
     aside = _free_name(folder)
     with contextlib.suppress(FileNotFoundError):  # another process has seen it, too
         folder.rename(aside)
     log.warning("%s: %s is damaged (%s): set aside as %s", what, folder, wrong, aside.name)
-    return False
 
 
 @functools.cache

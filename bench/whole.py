@@ -77,7 +77,9 @@ def _host() -> str:
 
 def _tidy(folder: Path) -> None:
     for left in folder.parent.glob(f"{folder.name}{_MARK}{_host()}-*"):
-        if not alive(int(left.name.rpartition("-")[2])):
+        pid = int(left.name.rpartition("-")[2])
+        # Ours is not there yet: containers that start anew have the names and numbers of the last.
+        if pid == os.getpid() or not alive(pid):
             shutil.rmtree(left, ignore_errors=True)
 
 

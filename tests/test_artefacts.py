@@ -279,6 +279,21 @@ def test_a_killed_maker_leaves_nothing_and_the_next_one_begins_anew(tmp_path: Pa
     assert [path.name for path in tmp_path.rglob("*")] == ["artefact", "model"]
 
 
+def test_what_a_killed_process_of_our_own_number_has_left_is_in_nobodys_way(tmp_path: Path) -> None:
+    """As in a container that begins anew: its name and its numbers are those of the last one."""
+    place = tmp_path / "artefact"
+    with made_whole(place) as folder:
+        name = folder.name
+        (folder / "model").write_text("weights")
+    left = tmp_path / name
+    left.mkdir()
+    (left / "model").write_text("half of the weights")
+    place.rename(tmp_path / "elsewhere")
+    with made_whole(place) as folder:
+        assert list(folder.iterdir()) == []
+    assert not left.exists()
+
+
 def test_a_file_beside_an_artefact_is_replaced_whole(tmp_path: Path) -> None:
     file = tmp_path / "evaluation.json"
     for text in ("first", "second"):

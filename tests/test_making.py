@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tiny import EAGER, RECIPE, Tiny
 
-from bench import artefacts, locks, machine, making, recording
+from bench import artefacts, locks, machine, making, readings, recording
 from bench.isolation import NO_LIMIT
 from bench.making import UnpreparedError
 from bench.meters import Meters
@@ -58,6 +58,22 @@ def test_a_model_whose_bits_have_changed_is_set_aside_and_made_anew(tmp_path: Pa
     assert artefacts.damage(order.folder) is None
     aside = order.folder.with_name(f"{order.folder.name}.broken-1")
     assert (aside / artefacts.WEIGHTS).read_bytes() == content
+
+
+def test_a_copy_that_was_broken_off_is_set_aside_before_anything_is_trained(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    order = order_of(tmp_path)
+    order.folder.mkdir(parents=True)
+    (order.folder / artefacts.WEIGHTS).write_bytes(b"half of a copy")
+    with pytest.raises(UnpreparedError):  # it may still be under way
+        making.make(order, "baseline", "measure", NO_LIMIT)
+    assert (order.folder / artefacts.WEIGHTS).exists()
+    assert making.make(order, "baseline", "all", NO_LIMIT) is True
+    assert artefacts.damage(order.folder) is None
+    aside = order.folder.with_name(f"{order.folder.name}.broken-1")
+    assert (aside / artefacts.WEIGHTS).read_bytes() == b"half of a copy"
+    assert f"it lacks {artefacts.CARD}" in caplog.text
 
 
 SHARER = """
@@ -174,6 +190,10 @@ class Flat:
 
 
 def test_what_making_took_on_another_machine_is_not_held_against_serving_here() -> None:
+    there = readings.elsewhere("made", "another-host", "this-host")
+    phase = readings.Phase(1.0, 1.0, (readings.Reading("m", "cpu:0", "s", "B", None, there),), 1)
+    assert readings.is_elsewhere(phase)
+    assert not readings.is_elsewhere(readings.uncounted(phase, NOT_ALONE))
     assert recording._elsewhere(None) is None
     assert recording._elsewhere(machine.host_name()) is None
     assert "made on another-host and measured on " in str(recording._elsewhere("another-host"))
