@@ -13,12 +13,7 @@ from statistics import median
 from typing import Protocol as Contract
 
 from bench.ci.instruments import Instruments, Taken, synchronise
-from bench.measurement.protocol import Protocol
-
-MOST_RATES = 30
-"""Calibrations that need not agree for a side to count as warm."""
-
-_AGREEING = 3
+from bench.measurement.protocol import AGREEING, Protocol
 
 
 class Side(Contract):
@@ -64,22 +59,17 @@ class LocalSide:
         The first call may be slow for reasons of its own and tells nothing, unless it takes longer
         than the warm-up: then the function is called twice, no more.
         """
-        begin_s = time.monotonic()
-        wanted = 1 if self._timed(1) > warmup_s else _AGREEING
+        until_s = time.monotonic() + warmup_s
+        wanted = 1 if self._timed(1) > warmup_s else AGREEING
         calls = 1
         rates: list[float] = []
-        while len(rates) < wanted or not self._settled(rates, protocol, begin_s + warmup_s):
+        while len(rates) < wanted or time.monotonic() < until_s or not protocol.settled(rates):
             seconds = self._timed(calls)
             if seconds < window_s / 4:
                 calls *= 2
             else:
                 rates.append(seconds / calls)
-        return median(rates[-_AGREEING:])
-
-    def _settled(self, rates: list[float], protocol: Protocol, until_s: float) -> bool:
-        last = rates[-_AGREEING:]
-        agree = max(last) <= (1 + protocol.warmup_tolerance) * min(last)
-        return time.monotonic() >= until_s and (agree or len(rates) >= MOST_RATES)
+        return median(rates[-AGREEING:])
 
     def _timed(self, calls: int) -> float:
         with _untraced():  # as windows are

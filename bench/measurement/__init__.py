@@ -123,6 +123,7 @@ class Gauge:
         cpu_s = machine.cpu_seconds() - start.cpu_s
         load = machine.HostLoad.read()  # before the meters, whose work would pass for foreign
         counts = self.meters.read(slowest_first=False)
+        state = machine.HostState.read()  # now: joules of a wall meter's log may be waited for
         return Span(
             name,
             start.at_ns,
@@ -131,7 +132,7 @@ class Gauge:
             self.meters.between(start.counts, counts, wait),
             load.steal_share(start.load),
             load.foreign_share(start.load, cpu_s),
-            machine.HostState.read().since(start.state),
+            state.since(start.state),
         )
 
 

@@ -15,8 +15,9 @@ from bench.measurement.protocol import Protocol
 from bench.meters import Channel
 from bench.readings import Reading
 
-COUNTERS = ("B", "S")
-"""Grades of counters, real and simulated: both are held to the same conditions."""
+COUNTERS = ("A", "B", "S")
+"""Grades of joules that are counted, by a wall meter, a counter or a simulated one: all are held to
+the same conditions."""
 
 SHORTEST = 0.5
 """Share of the planned window that the calibrated work must at least have taken."""
@@ -39,8 +40,9 @@ FAULTS_PER_S = 10
 CROSS_CHECKED = ("counters", "polled")
 """Meters that read the same sensors in two ways."""
 
-TOO_SHORT = "too short"
-"""How a meter begins its reason if spans of this length never have its joules: a tracker that
+TOO_SHORT, TOO_FEW_TICKS = "too short", "too few ticks"
+"""Conditions of a window whose work was calibrated while something else disturbed it. The first is
+also how a meter begins its reason if spans of this length never have its joules: a tracker that
 samples every few seconds. Measuring the block again would not mend it."""
 
 Key = tuple[str, str]

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 _LATENCY = ("latency_requests", "latency_s")
+
+AGREEING = 3
+MOST_RATES = 30
+"""Calibrations that must agree for an arm to be warm, and after which they need not any more."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,10 @@ class Protocol:
         for key in ("lead_in_s", "jitter_s", "warmup_s", "idle_s", "min_ticks", *_LATENCY):
             if (value := getattr(self, key)) < 0:
                 raise ValueError(f"protocol.{key} is {value}: it cannot be negative")
+        if self.latency_requests and not self.latency_s:
+            raise ValueError(
+                "protocol.latency_s is 0: requests take time, and latency_requests=0 makes none"
+            )
         for key in ("max_gpu_gap_c", "max_cpu_gap_c"):
             if (gap_c := getattr(self, key)) is not None and gap_c <= 0:
                 raise ValueError(f"protocol.{key} is {gap_c}: degrees above 0, or null for any")
@@ -94,3 +103,13 @@ class Protocol:
         ):
             if not 0 < (value := getattr(self, key)) <= 1:
                 raise ValueError(f"protocol.{key} must be in (0, 1], got {value}: a fraction")
+
+    def settled(self, rates: Sequence[float]) -> bool:
+        """Return whether calibrations agree, or are so many that they never will.
+
+        Args:
+            rates: Seconds per pass or call, in order, at least one.
+        """
+        last = rates[-AGREEING:]
+        agree = max(last) <= (1 + self.warmup_tolerance) * min(last)
+        return agree or len(rates) >= MOST_RATES

@@ -23,10 +23,17 @@ import numpy as np
 
 from bench import machine
 from bench.measurement import Gauge, Span, validity
-from bench.measurement.conditions import TOO_SHORT, Bounds, bounds, violated
+from bench.measurement.conditions import (
+    COUNTERS,
+    TOO_FEW_TICKS,
+    TOO_SHORT,
+    Bounds,
+    bounds,
+    violated,
+)
 from bench.measurement.latency import latencies
 from bench.measurement.overhead import calibrate
-from bench.measurement.protocol import Protocol
+from bench.measurement.protocol import AGREEING, Protocol
 from bench.measurement.windows import ArmName, Window, per_item
 from bench.readings import Overhead
 from bench.records import Discard, Latency
@@ -175,13 +182,14 @@ class Session:
             begin = time.monotonic()
             for arm, load in self.loads.items():
                 rates = [self._seconds_per_pass(load)]
-                while len(rates) < 30 and (
-                    time.monotonic() - begin < protocol.warmup_s * (len(self._passes) + 1) / 2
-                    or len(rates) < 3
-                    or max(rates[-3:]) > (1 + protocol.warmup_tolerance) * min(rates[-3:])
+                until = begin + protocol.warmup_s * (len(self._passes) + 1) / 2
+                while (
+                    len(rates) < AGREEING or time.monotonic() < until or not protocol.settled(rates)
                 ):
                     rates.append(self._seconds_per_pass(load))
-                self._passes[arm] = max(1, round(self._window_s() / float(np.median(rates[-3:]))))
+                self._passes[arm] = max(
+                    1, round(self._window_s() / float(np.median(rates[-AGREEING:])))
+                )
         return warmup[0]
 
     def _seconds_per_pass(self, load: Load) -> float:
@@ -200,8 +208,9 @@ class Session:
         return passes
 
     def _window_s(self) -> float:
-        """The protocol's window, or longer if a counter ticks too slowly for it."""
-        steps_s = [c.step_s for cs in self.gauge.meters.channels.values() for c in cs]
+        """The protocol's window, or longer if a counter ticks too slowly for it; models do not."""
+        channels = [c for found in self.gauge.meters.channels.values() for c in found]
+        steps_s = [channel.step_s for channel in channels if channel.grade in COUNTERS]
         return max(self.protocol.window_s, self.protocol.min_ticks * max(steps_s, default=0.0))
 
     def _blocks(self, draw: random.Random, limits: Bounds) -> tuple[list[Window], list[Discard]]:
@@ -216,7 +225,7 @@ class Session:
                 kept += 1
             else:
                 discards.append(Discard(number, *bad))
-                if kept == 0 and bad[0] == TOO_SHORT:
+                if kept == 0 and bad[0] in (TOO_SHORT, TOO_FEW_TICKS):
                     self._lengthen(block)
                 block = [dataclasses.replace(window, kept=False) for window in block]
             windows.extend(block)

@@ -17,7 +17,7 @@ from bench.readings import Phase
 from bench.validate import Finding
 from bench.validate.case import Case, Channel, Columns
 
-COUNTERS = ("B", "S")
+COUNTERS = ("A", "B", "S")
 SHORTEST = 0.5
 FEWEST_TICKS = 0.8
 LEAST_OF_IDLE = 0.9

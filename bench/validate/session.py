@@ -39,7 +39,8 @@ def _idling(case: Case) -> Iterator[Finding]:
 
 
 def _lengths(case: Case, windows: Columns) -> Iterator[Finding]:
-    steps_s = [channel.step_s for channel in case.channels]
+    grades = (*MEASURED_GRADES, "S")
+    steps_s = [channel.step_s for channel in case.channels if channel.grade in grades]
     plan_s = max(case.rules["window_s"], case.rules["min_ticks"] * max(steps_s, default=0.0))
     typical_s = float(np.median(windows["wall_s"]))
     message = f"windows last {typical_s:.4g} s (median), the protocol plans {plan_s:g} s"
