@@ -175,7 +175,8 @@ def verdict(
         of_quality: The accuracy question.
         proof: Evidence of compression.
         invalid: Why the session cannot be used, if so.
-        noise_floor: Leading comparison of the A/A pair of this host, workload and protocol.
+        noise_floor: The comparison of a valid A/A pair of this host, workload and protocol that
+            has the origin of the leading one.
         changes_nothing: Whether this is the A/A pair itself.
     """
     lead = found[0]
@@ -192,7 +193,7 @@ def verdict(
         (proof.no_simulation_left, "masks or fake-quantize modules are left in the model"),
         (proof.reload_exact, "a fresh process does not reproduce the outputs"),
         (proof.exploited, "fewer operations, but no less time: not exploited"),
-        (noise_floor is not None, "no A/A pair of this workload, protocol and host yet"),
+        (noise_floor is not None, "no A/A pair of this workload, protocol, host and measure yet"),
         (
             noise_floor is not None and noise_floor.low <= 1 <= noise_floor.high,
             "the A/A pair's interval does not contain 1",

@@ -49,6 +49,11 @@ class Comparison:
         """Whether it is one of joules that a sensor counted."""
         return self.measure == "energy_j" and self.grade in MEASURED_GRADES
 
+    @property
+    def origin(self) -> tuple[MeasureName, str, str, str]:
+        """What two comparisons must share to be held against each other."""
+        return self.measure, self.grade, self.source, self.scope
+
 
 @dataclass(frozen=True, slots=True)
 class Quality:

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from bench.findings import Comparison
-from bench.readings import MEASURED_GRADES, Phase, Reading
+from bench.readings import MEASURED_GRADES, Phase, Reading, is_elsewhere
 from bench.records import Arm, Record
 
 GRADES = ("A", "B", "C", "S")
@@ -246,8 +246,9 @@ def _costs(record: Record) -> dict[str, float | None]:
         phases = [all_phases[name] for name in names if name in all_phases]
         if not phases:
             continue
-        columns[f"{cost}_wall_s"] = sum(phase.wall_s for phase in phases)
-        columns[f"{cost}_cpu_s"] = sum(phase.cpu_s for phase in phases)
+        if not any(map(is_elsewhere, phases)):  # seconds of two machines are no sum, either
+            columns[f"{cost}_wall_s"] = sum(phase.wall_s for phase in phases)
+            columns[f"{cost}_cpu_s"] = sum(phase.cpu_s for phase in phases)
         searched = "search" in names and "search" in all_phases  # most of it was no training
         columns[f"{cost}_items"] = None if searched else sum(phase.items for phase in phases)
         for grade in GRADES:
@@ -256,10 +257,7 @@ def _costs(record: Record) -> dict[str, float | None]:
 
 
 def joules(phases: Iterable[Phase], grade: str, record: Record) -> float | None:
-    """Return the joules of phases, of the meter that the record compares in that grade.
-
-    ``None`` if there is no such meter or any of its readings failed: half a sum is no sum.
-    """
+    """Return the joules of phases by the meter that leads in that grade; ``None`` if any lack."""
     meter = next((c.source for c in record.comparisons if c.grade == grade), None)
     found = [
         reading.energy_j

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -86,6 +87,26 @@ def uncounted(part: _Timed, reason: str) -> _Timed:
         dataclasses.replace(reading, energy_j=None, reason=reason) for reading in part.readings
     )
     return dataclasses.replace(part, readings=readings)
+
+
+ELSEWHERE = re.compile(r"(made|searched) on .+ and measured on .+")
+"""A reason that ``elsewhere`` gave."""
+
+
+def elsewhere(done: str, there: str, here: str) -> str:
+    """Return why what was done on one machine is not held against what is measured on another.
+
+    Args:
+        done: ``made`` or ``searched``.
+        there: Name of the machine that did it.
+        here: Of the one that measures.
+    """
+    return f"{done} on {there} and measured on {here}: joules of two machines are not held together"
+
+
+def is_elsewhere(phase: Phase) -> bool:
+    """Return whether a phase is without joules because another machine went through it."""
+    return any(ELSEWHERE.match(reading.reason or "") for reading in phase.readings)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from bench.measurement import total
 from bench.measurement.figures import Figure, available
 from bench.measurement.session import ArmName, Outcome
 from bench.measurement.version import VERSION
-from bench.readings import Phase, uncounted
+from bench.readings import Phase, elsewhere, uncounted
 from bench.records import Arm, Record, Session
 from bench.search import Search
 
@@ -86,7 +86,12 @@ def record(
         break_even=break_even,
         break_even_reason=reason,
         verdict=conclusions.verdict(
-            found, quality, proven, outcome.invalid, _noise_floor(pair), not pair.technique.stages
+            found,
+            quality,
+            proven,
+            outcome.invalid,
+            _noise_floor(pair, found[0]),
+            not pair.technique.stages,
         ),
         session=session(measured, earlier),
         measuring_version=VERSION,
@@ -135,9 +140,7 @@ def _elsewhere(made_on: str | None, done: str = "made") -> str | None:
     here = machine.host_name()
     if made_on is None or made_on == here:
         return None
-    return (
-        f"{done} on {made_on} and measured on {here}: joules of two machines are not held together"
-    )
+    return elsewhere(done, made_on, here)
 
 
 def _searched_elsewhere(searched: Search | None) -> str | None:
@@ -146,18 +149,24 @@ def _searched_elsewhere(searched: Search | None) -> str | None:
     return next((why for host in hosts if (why := _elsewhere(host, "searched"))), None)
 
 
-def _noise_floor(pair: Pair) -> Comparison | None:
-    """Return the newest A/A pair of this workload, protocol and runtime on this host, if any."""
+def _noise_floor(pair: Pair, lead: Comparison) -> Comparison | None:
+    """Return what the newest valid A/A pair shows that can be held beside this pair, if any.
+
+    It is of the same workload, protocol and runtime on this host, and of the same measure: what
+    seconds cannot tell apart says nothing of joules.
+    """
     places = (pair.place.parents[1] / "none").glob("[!.]*")
     found = [record for place in places if (record := store.find(place)) is not None]
     alike = [
         record
         for record in found
-        if record.protocol == dataclasses.asdict(pair.protocol)
+        if record.session.valid
+        and record.protocol == dataclasses.asdict(pair.protocol)
         and record.runtime == dataclasses.asdict(pair.runtime)
     ]
-    newest = max(alike, key=lambda record: record.created, default=None)
-    return None if newest is None else newest.comparison
+    newest_first = sorted(alike, key=lambda record: record.created, reverse=True)
+    shown = (c for record in newest_first for c in record.comparisons if c.origin == lead.origin)
+    return next(shown, None)
 
 
 def arm(

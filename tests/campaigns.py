@@ -179,7 +179,7 @@ def write_pair(
         break_even=break_even,
         break_even_reason=never,
         verdict=conclusions.verdict(
-            found, judged, proof, invalid, _noise_floor(place, rules), same
+            found, judged, proof, invalid, _noise_floor(place, rules, found[0]), same
         ),
         session=_session(measured, started, drifts, invalid, channels),
         measuring_version=VERSION,
@@ -518,12 +518,13 @@ def _environment(host: str) -> dict[str, Any]:
     }
 
 
-def _noise_floor(place: Path, rules: Protocol) -> Comparison | None:
+def _noise_floor(place: Path, rules: Protocol, lead: Comparison) -> Comparison | None:
     """The newest A/A pair beside the place, as ``bench.pair`` looks for it."""
     records = [store.read(p) for p in place.parents[1].glob(f"none/[!.]*/{store.RECORD}")]
-    alike = [r for r in records if r.protocol == dataclasses.asdict(rules)]
-    newest = max(alike, key=lambda record: record.created, default=None)
-    return None if newest is None else newest.comparison
+    alike = [r for r in records if r.session.valid and r.protocol == dataclasses.asdict(rules)]
+    newest_first = sorted(alike, key=lambda record: record.created, reverse=True)
+    shown = (c for record in newest_first for c in record.comparisons if c.origin == lead.origin)
+    return next(shown, None)
 
 
 def _config(

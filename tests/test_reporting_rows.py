@@ -279,7 +279,7 @@ def test_sessions_of_the_same_models_are_no_further_trainings() -> None:
     assert judged.low == first.quality.low
 
 
-def test_a_metric_that_is_no_accuracy_scatters_as_trainings() -> None:
+def test_a_metric_that_is_no_accuracy_scatters_as_trainings_and_as_examples() -> None:
     values = (0.92, 0.90)
     made = [
         record(
@@ -289,9 +289,28 @@ def test_a_metric_that_is_no_accuracy_scatters_as_trainings() -> None:
         for seed, value in enumerate(values)
     ]
     judged = row(*made).quality
-    expected = stats.ttest_1samp(np.array(values) - 0.91, 0.0).confidence_interval(0.95)
-    assert (judged.low, judged.high) == pytest.approx((expected.low, expected.high))
+    differences = np.array(values) - 0.91
+    errors = [(r.quality.high - r.quality.low) / 2 / stats.norm.ppf(0.975) for r in made]
+    error = math.sqrt(differences.var(ddof=1) / 2 + np.mean(np.square(errors)))
+    margin = stats.t.ppf(0.975, 1) * error
+    assert (judged.low, judged.high) == pytest.approx((-margin, margin))
     assert judged.metric == "f1"
+
+
+def test_three_trainings_that_say_the_same_prove_no_more_than_their_examples() -> None:
+    made = [
+        record(
+            seed=seed,
+            quality=dataclasses.replace(
+                quality(0.91, 0.91 + change), metric="f1", lost=None, gained=None,
+                low=change - 0.02, high=change + 0.02, margin=0.01, verdict="inconclusive",
+            ),
+        )
+        for seed, change in enumerate((-0.0040, -0.0041, -0.0042))
+    ]  # fmt: skip
+    judged = row(*made).quality
+    assert judged.verdict == "inconclusive"
+    assert judged.high - judged.low > 0.04
 
 
 def test_seeds_that_do_not_differ_at_all_know_no_more_than_one_of_them() -> None:

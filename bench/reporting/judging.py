@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.findings import Verdict
+from bench.readings import ELSEWHERE
 from bench.reporting.pairs import Pairs
 from bench.statistics import lifecycle, quality
 from bench.statistics.pooling import Pooled, energy_verdict
@@ -18,6 +19,9 @@ MEASURED = ("energy_a", "energy_b")
 """Measures whose joules may carry a headline, the best first."""
 
 BreakEven = tuple[float, float, float | None]
+
+_NORMAL_QUANTILE = 1.959964
+"""Standard errors in half of a 95 % interval of a normal distribution."""
 
 _TIME: dict[str, Literal["faster", "slower", "undecided"]] = {
     "saves": "faster",
@@ -59,7 +63,7 @@ def judged_quality(source: Pairs, positions: NDArray[np.intp]) -> JudgedQuality:
     """Return the quality of one technique over its trainings.
 
     One training keeps the interval of its record; several are a sample of trainings on one sample
-    of examples (``quality.both_sources``), for a metric that is no accuracy a sample of trainings.
+    of examples (``quality.both_sources``, and ``of_trainings`` for a metric that is no accuracy).
     Where they do not differ at all, none knows more than one of them: the widest interval stands.
     """
     models = source.codes("baseline_digest")[0], source.codes("variant_digest")[0]
@@ -78,8 +82,9 @@ def judged_quality(source: Pairs, positions: NDArray[np.intp]) -> JudgedQuality:
         )
     elif np.isfinite(discordant).all():
         found = quality.both_sources(differences, discordant / examples, int(examples[0]))
-    else:
-        found = quality.seeds_difference(differences)
+    else:  # half an interval is 1.96 errors or, of Student's with few examples, some more
+        errors = (of("high") - of("low")) / 2 / _NORMAL_QUANTILE
+        found = quality.of_trainings(differences, errors)
     if found.low == found.high:
         widest = float(of("low").min()), float(of("high").max())
         found = quality.PairedDifference(found.difference, *widest)
@@ -125,6 +130,9 @@ def break_even(
             for name in ("inferences", "low", "high")
         )
         return (inferences, low, high if np.isfinite(high) else None), None
+    for reason in source.column("break_even_reason")[positions]:
+        if reason is not None and ELSEWHERE.match(reason):
+            return None, reason  # what one of them has cost cannot be added to the others
     costs = source.column(cost_column("optimise", lead))[positions].astype(float)
     baseline, variant, sd = (
         source.column(f"{lead}_{name}")[positions].astype(float)

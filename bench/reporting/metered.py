@@ -74,6 +74,13 @@ def _model(channel: Mapping[str, Any]) -> str:
     return f"{channel['source']} ({constants})" if constants else str(channel["source"])
 
 
+def _apart(one: Mapping[str, Any], first: Mapping[str, Any]) -> str:
+    """Return how far a meter lies from the first one, if both are of one grade and one scope."""
+    if one is first or any(one[key] != first[key] for key in ("grade", "scope")):
+        return ""
+    return f" ({one['baseline_per_item'] / first['baseline_per_item'] - 1:+.1%})"
+
+
 def side_by_side(rows: Sequence[Row]) -> Iterator[Note]:
     """Yield how far measured joules of several meters lie apart; scopes are named, for they differ.
 
@@ -85,12 +92,10 @@ def side_by_side(rows: Sequence[Row]) -> Iterator[Note]:
         found = [json.loads(t) for t in row.source.distinct("side_by_side_json", row.valid)]
         if not found:
             continue
-        first = found[0][0]["baseline_per_item"]
         each = (
             f"{c['source']} ({c['scope']}, {c['grade']}) {c['baseline_per_item']:.4g}"
-            + (f" ({c['baseline_per_item'] / first - 1:+.1%})" if number else "")
-            + f", ratio {ratio(c['ratio'])}"
-            for number, c in enumerate(found[0])
+            f"{_apart(c, found[0][0])}, ratio {ratio(c['ratio'])}"
+            for c in found[0]
         )
         yield Note(
             f"Meters side by side for {_called(row)}, joules per inference of the baseline: "

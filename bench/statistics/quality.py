@@ -140,8 +140,28 @@ def both_sources(
     found, shares = _per_seed(differences), np.asarray(discordances, float)
     if shares.shape != found.shape or not ((shares >= 0) & (shares <= 1)).all() or examples < 1:
         raise ValueError(f"discordances {shares} of {examples} examples for {found.size} seeds")
+    return of_trainings(found, np.sqrt(shares / examples), confidence)
+
+
+def of_trainings(
+    differences: ArrayLike, errors: ArrayLike, confidence: float = 0.95
+) -> PairedDifference:
+    """Return the mean difference in any metric over seeds, where seeds and examples are samples.
+
+    ``variance = s**2 / seeds + mean of the squared errors``, as in ``both_sources``, for metrics of
+    which each seed's interval over the examples is known; ``hierarchical_bootstrap`` needs all
+    predictions.
+
+    Args:
+        differences: Variant minus baseline of each seed, shape ``(seeds,)``, 2 or more.
+        errors: Standard errors of these for the examples' sake, not negative.
+        confidence: Of the interval.
+    """
+    found, known = _per_seed(differences), np.asarray(errors, float)
+    if known.shape != found.shape or not (np.isfinite(known) & (known >= 0)).all():
+        raise ValueError(f"standard errors {known} for {found.size} seeds")
     mean, _ = t_interval(found, confidence)
-    variance = float(found.var(ddof=1)) / found.size + float(shares.mean()) / examples
+    variance = float(found.var(ddof=1)) / found.size + float((known**2).mean())
     margin = t_quantile(confidence, found.size - 1) * math.sqrt(variance)
     return PairedDifference(mean, mean - margin, mean + margin)
 

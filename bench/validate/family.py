@@ -25,6 +25,10 @@ FACTS = ("parameters", "sparsity", "macs", "input_shapes")
 """What is the same whenever an artefact is made."""
 
 
+Origin = tuple[str, str, str, str]
+"""Of a comparison: measure, grade, source and scope."""
+
+
 @dataclass(frozen=True, slots=True)
 class Member:
     """What is remembered of a record for the sake of the others."""
@@ -33,7 +37,8 @@ class Member:
     created: str
     technique: str
     version: int
-    contains_one: bool
+    lead: Origin
+    contains_one: dict[Origin, bool]
     valid: bool
     headline: bool
     reason: str | None
@@ -89,13 +94,13 @@ class Families:
         family = json.dumps(
             [record.host, record.workload, record.protocol, record.runtime], sort_keys=True
         )
-        lead = record.comparison
         member = Member(
             path=case.path,
             created=record.created,
             technique=record.technique,
             version=record.measuring_version,
-            contains_one=lead.low <= 1 <= lead.high,
+            lead=record.comparison.origin,
+            contains_one={c.origin: c.low <= 1 <= c.high for c in record.comparisons},
             valid=record.session.valid,
             headline=record.verdict.headline,
             reason=record.verdict.reason,
@@ -174,7 +179,7 @@ def _noise_floor(members: list[Member]) -> Iterator[Finding]:
     floors = sorted((m for m in members if m.technique == "none"), key=lambda m: m.created)
     others = [m for m in members if m.technique != "none"]
     for floor in floors:
-        if floor.valid and not floor.contains_one:
+        if floor.valid and not floor.contains_one.get(floor.lead, True):
             message = "the A/A pair's interval does not contain 1: this host shows what is not"
             yield Finding(floor.path, "A/A", "warning", message)
     if others and not floors:
@@ -182,17 +187,22 @@ def _noise_floor(members: list[Member]) -> Iterator[Finding]:
         yield Finding(others[0].path, "A/A", "warning", f"{message} ({len(others)} records)")
         return
     for member in others:
-        before = [floor for floor in floors if floor.created < member.created]
+        before = [
+            floor
+            for floor in floors
+            if floor.created < member.created and floor.valid and member.lead in floor.contains_one
+        ]
         # An A/A pair that was measured anew has replaced the one that the verdict was built on.
         if not before:
             continue
-        wanted = None if before[-1].contains_one else NOISE_FLOOR_OFF
+        contains_one = before[-1].contains_one[member.lead]
+        wanted = None if contains_one else NOISE_FLOOR_OFF
         given = next(
             (w for w in (NO_NOISE_FLOOR, NOISE_FLOOR_OFF) if w in (member.reason or "")), None
         )
         if (member.headline or given is not None) and given != wanted:
             message = (
                 f"verdict.reason is {member.reason!r}, but the interval of the A/A pair "
-                f"{before[-1].path} {'contains' if before[-1].contains_one else 'excludes'} 1"
+                f"{before[-1].path} {'contains' if contains_one else 'excludes'} 1"
             )
             yield Finding(member.path, "verdict", "error", message)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from bench.findings import Comparison
-from bench.readings import Phase
+from bench.readings import ELSEWHERE, Phase
 from bench.statistics.ratios import sign_flip_p
 from bench.validate import Finding
 from bench.validate.case import Case, Channel, Columns
@@ -220,9 +220,7 @@ def _break_even(case: Case, windows: Columns) -> Iterator[Finding]:
     if found is None or len(found[0]) < 2:
         return
     expected: tuple[float | None, ...] = (None, None, None)
-    # The name of the host that measured stands in the reason only.
-    elsewhere = f"made on {record.variant.made_on} and measured on "
-    made_here = not (record.break_even_reason or "").startswith(elsewhere)
+    made_here = ELSEWHERE.match(record.break_even_reason or "") is None
     if made_here and None not in spent and not np.isnan(found).any():
         saving = found[0].mean(axis=1) - found[1].mean(axis=1)
         margin = stats.t.ppf(0.975, len(saving) - 1) * stats.sem(saving)

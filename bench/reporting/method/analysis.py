@@ -34,7 +34,7 @@ def described(rows: Sequence[Row], pairs: pd.DataFrame) -> Section | None:
         "Statistics",
         _ratio(pairs),
         _pooled(rows),
-        _quality(rows, pairs),
+        _quality(rows),
         paragraph(*_decided(rows)),
         paragraph(*_paid_back(rows)),
     )
@@ -114,14 +114,13 @@ def _margin(judged: JudgedQuality) -> str:
     return f"{text}{NBSP}percentage {'point' if text == '1.00' else 'points'}"
 
 
-def _quality(rows: Sequence[Row], pairs: pd.DataFrame) -> Paragraph:
+def _quality(rows: Sequence[Row]) -> Paragraph:
     judged = [row.quality for row in rows]
     metrics = listed(sorted({q.metric for q in judged}))
     examples = sorted({q.examples for q in judged})
     margins = sorted({_margin(q) for q in judged})
     single = [q for q in judged if q.seeds == 1]
     several = [q.seeds for q in judged if q.seeds > 1]
-    counts = pairs["quality_lost"].notna()
     sentences = [
         Sentence(f"Both arms answer the same test examples, {spanned(examples)} of them"),
         Sentence(
@@ -129,7 +128,7 @@ def _quality(rows: Sequence[Row], pairs: pd.DataFrame) -> Paragraph:
             f"difference lies above minus the margin, {listed(margins, 'or')}, fixed beforehand"
         ),
     ]
-    if single and counts.any():
+    if any(q.metric == "accuracy" for q in single):
         sentences.append(
             Sentence(
                 "The interval of one training's difference in accuracy is Tango's for paired "
@@ -150,12 +149,8 @@ def _quality(rows: Sequence[Row], pairs: pd.DataFrame) -> Paragraph:
         sentences.append(
             Sentence(
                 f"Over several trainings (here {spanned(several)}) it is Student's t on their "
-                "differences"
-                + (
-                    ", widened by what the test examples, the same for all, contribute themselves"
-                    if counts.any()
-                    else ""
-                ),
+                "differences, widened by what the test examples, the same for all, contribute "
+                "themselves",
                 ("student1908",),
             )
         )

@@ -68,7 +68,7 @@ def _read(pairs: pd.DataFrame) -> Paragraph:
     return paragraph(
         "Joules are gross: nothing is subtracted for idling",
         f"Grade {listed(f'{grade} comes from {_KINDS[grade]}' for grade in grades)}",
-        "Joules of different grades or meters are never added, divided or put in one column",
+        "Joules of different grades are never added, divided or put in one column",
         Sentence("These were read", _sources(found)),
         items=items,
     )
