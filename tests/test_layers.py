@@ -44,6 +44,7 @@ LAYERS = {
     "workloads.batching": 4,
     "workloads.checkpoints": 4,
     "workloads.files": 4,
+    "workloads.hub": 4,
     "workloads.causal_lm": 5,
     "workloads.language": 5,
     "workloads.speech": 5,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import EAGER, Tiny, same_tensors, tiny_language
+from tiny import EAGER, Tiny, same_tensors, tiny_language, tiny_lm
 from torch import Tensor, nn
 
 from bench import artefacts, facts
@@ -144,6 +144,11 @@ def test_a_length_that_cuts_nothing_is_refused() -> None:
 def test_workloads_without_texts_are_refused() -> None:
     with pytest.raises(TechniqueError, match="technique=sequence_length cuts texts, and tiny has"):
         CUT.require(Terms(Tiny(), {}, "eager", torch.device("cpu")))
+
+
+def test_workloads_that_answer_every_token_are_refused() -> None:
+    with pytest.raises(TechniqueError, match=r"lm_sentences_prefill answers every token"):
+        CUT.require(Terms(tiny_lm(), {}, "eager", torch.device("cpu")))
 
 
 def test_what_it_is_called_and_how_it_is_fine_tuned() -> None:

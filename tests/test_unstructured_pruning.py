@@ -47,6 +47,13 @@ def test_masks_grow_by_the_cubic_schedule(scope: Any) -> None:
     assert seen == pytest.approx(wanted, abs=0.002)
 
 
+@pytest.mark.parametrize("dones", [[], [0.05], [0.3]])
+def test_a_training_that_ends_early_has_its_share_all_the_same(dones: list[float]) -> None:
+    sparse, seen = through(ZEROS, dones)
+    assert all(share < 0.8 for share in seen)
+    assert hidden(sparse) == pytest.approx(0.9, abs=0.001)
+
+
 def test_the_last_quarter_of_the_training_changes_no_mask() -> None:
     _, seen = through(ZEROS, [GROWING, 0.8, 1.0])
     assert seen[0] == seen[1] == seen[2] == pytest.approx(0.9, abs=0.001)

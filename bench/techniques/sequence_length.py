@@ -62,14 +62,16 @@ class SequenceLength(Technique):
         return {"epochs": self.epochs, **rate}
 
     def require(self, terms: Terms) -> None:
-        """Refuse workloads without tokens, and a length that cuts nothing."""
+        """Refuse workloads without tokens, or that answer each, and a length that cuts nothing."""
         examples = terms.workload.test_examples()
         step = max(1, len(examples) // _LOOKED_AT)
-        tokens = examples.__getitems__(range(0, len(examples), step)).get("input_ids")
-        if tokens is None:
+        batch = examples.__getitems__(range(0, len(examples), step))
+        tokens = batch.get("input_ids")
+        if tokens is None or "targets" in batch:
+            lacks = "has none" if tokens is None else "answers every token of them"
             raise TechniqueError(
-                f"technique={self.name} cuts texts, and {terms.workload.name} has none: take a "
-                f"workload of texts, such as workload=bert"
+                f"technique={self.name} cuts texts, and {terms.workload.name} {lacks}: take a "
+                f"workload that answers texts, such as workload=bert"
             )
         if tokens.shape[1] <= self.length:
             raise TechniqueError(

@@ -92,6 +92,7 @@ class UnstructuredPruning(Technique):
 
     def convert(self, model: nn.Module, setting: Setting) -> nn.Module:
         """Return the model without masks: zeros among its weights."""
+        self._hide(model, self.ratio)  # a training that ended early has its masks half grown
         for module, name in _weights(model):
             prune.remove(module, name)
         return model

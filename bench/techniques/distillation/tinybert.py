@@ -102,8 +102,8 @@ class Intermediate(Technique):
 
     @property
     def recipe(self) -> Mapping[str, Any]:
-        """The baseline's, where nothing else is said."""
-        return self.plan.recipe
+        """The baseline's, where nothing else is said; the task is not learnt yet, nor looked at."""
+        return {**self.plan.recipe, "target": None, "patience": None, "restore_best": False}
 
     def require(self, terms: Terms) -> None:
         """Refuse what this baseline cannot teach."""

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
 
@@ -23,7 +24,10 @@ def pretrained(model: str, outputs: int, key: str = "workload.model") -> PreTrai
     try:
         # Nothing of the model's own code is run: the library's default, said aloud.
         return AutoModelForSequenceClassification.from_pretrained(
-            located(model, key), num_labels=outputs, trust_remote_code=False
+            located(model, key),
+            num_labels=outputs,
+            trust_remote_code=False,
+            dtype=torch.float32,  # the library would take what the file has, be it 16 bits
         )
     except (OSError, ValueError) as err:
         raise WorkloadError(

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
-from bench.workloads import Batch, WorkloadError
+from bench.workloads import Batch, WorkloadError, hub
 from bench.workloads.batching import lengths, places
 
 READERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
@@ -49,8 +49,7 @@ def load(
         WorkloadError: The folder is missing or laid out otherwise, or a file cannot be read.
     """
     if root is None:
-        tables = datasets.load_dataset(dataset, subset, split=list(splits))
-        return dict(zip(("train", "test"), tables, strict=True))
+        return hub.splits_of(dataset, subset, splits)
     folder = Path(root).expanduser()
     if not folder.is_dir():
         raise WorkloadError(f"data.root={root} is not a folder: give the one that holds the data")

@@ -241,4 +241,4 @@ def _state(architecture: str, weights: str) -> Any:
             f"{', '.join(published) or 'none that are published'}; or give a local .safetensors "
             f"or .pth file, or null for random weights"
         )
-    return published[weights].get_state_dict(progress=False, check_hash=True)
+    return published[weights].get_state_dict(progress=False, check_hash=True, weights_only=True)

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.transforms import v2
 
-from bench.workloads import Batch, WorkloadError
+from bench.workloads import Batch, WorkloadError, hub
 
 Split = Literal["train", "test"]
 Augment = Literal["none", "shift", "shift_flip", "resized_crop"]
@@ -48,8 +48,7 @@ def load(dataset: str, splits: tuple[str, str], root: str | None) -> Mapping[str
         WorkloadError: The folder is missing or laid out otherwise.
     """
     if root is None:
-        tables = datasets.load_dataset(dataset, split=list(splits))
-        return dict(zip(("train", "test"), tables, strict=True))
+        return hub.splits_of(dataset, None, splits)
     folder = Path(root).expanduser()
     if not folder.is_dir():
         raise WorkloadError(f"data.root={root} is not a folder: give the one that holds the data")
