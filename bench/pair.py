@@ -18,7 +18,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import artefacts, digests, evaluation, live, making, proof, recording, search, store
+from bench import (
+    artefacts,
+    digests,
+    evaluation,
+    interruption,
+    live,
+    making,
+    proof,
+    recording,
+    search,
+    store,
+)
 from bench.asked import Pair, require
 from bench.comparison import Bout, Measured, compare
 from bench.evaluation import Evaluation, Look
@@ -99,18 +110,21 @@ def _run(
     proof.require(pair.technique, cards, seen[1])
     earlier = [spent.phase for spent in resuming.spent_before(store.broken_off(pair.place))]
     measured = _measure(pair, told, baseline, variant)
-    record = recording.record(pair, cards, seen, measured, earlier, searched)
-    tables = {
-        "windows": frames.windows_frame(measured.outcome.windows),
-        "predictions": frames.predictions_frame(seen[0].labels, *(one.predictions for one in seen)),
-        "trace": frames.trace_frame(measured.spans),
-        "training": frames.training_frame(
-            {"baseline": cards[0].history}
-            | ({"variant": cards[1].history} if variant != baseline else {})
-        ),
-    }
-    store.write(pair.place, record, tables, replace=pair.replace)
-    shutil.rmtree(store.broken_off(pair.place), ignore_errors=True)  # the record holds it now
+    with interruption.later():  # what was measured is in memory only
+        record = recording.record(pair, cards, seen, measured, earlier, searched)
+        tables = {
+            "windows": frames.windows_frame(measured.outcome.windows),
+            "predictions": frames.predictions_frame(
+                seen[0].labels, *(one.predictions for one in seen)
+            ),
+            "trace": frames.trace_frame(measured.spans),
+            "training": frames.training_frame(
+                {"baseline": cards[0].history}
+                | ({"variant": cards[1].history} if variant != baseline else {})
+            ),
+        }
+        store.write(pair.place, record, tables, replace=pair.replace)
+        shutil.rmtree(store.broken_off(pair.place), ignore_errors=True)  # the record holds it now
     return Ran(record, tuple(made), baseline)
 
 

@@ -6,6 +6,7 @@ import contextlib
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,6 +65,9 @@ class Conduct(Callback):
             return  # the sweeper says it itself, before anything has started
         except store.StoreError as err:
             print(f"joulebench: {err}", file=sys.stderr)
+            raise SystemExit(1) from err
+        except Exception as err:  # which Hydra would turn into a warning, and start unlooked
+            traceback.print_exc()
             raise SystemExit(1) from err
         if found is None:
             return

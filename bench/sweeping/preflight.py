@@ -153,8 +153,10 @@ class Looker:
                 parts["runtime"],
                 config["training"],
             )
-        except (InstantiationException, TechniqueError, WorkloadError, MeterError, ValueError) as e:
-            return str(root_cause(e)).partition("\n")[0]
+        except (InstantiationException, TechniqueError, WorkloadError, MeterError) as err:
+            return str(root_cause(err)).partition("\n")[0]
+        except (ValueError, OSError) as err:  # of values, and of what lies elsewhere
+            return str(err).partition("\n")[0]
         except (RuntimeError, NotImplementedError, TypeError) as err:
             # Of an empty copy that somebody has looked into: the point itself will tell.
             log.debug("%s was not held against its model: %s", config["technique"]["name"], err)

@@ -105,6 +105,7 @@ class Study:
         """
         with self._alone():
             self._bury_the_dead()
+            self._write()  # whoever told the last trial may have been killed before it did
             if reason := used_up(self.tuner.budget, self.search(), self.running()):
                 return reason
             self._study.sampler = _sampler(self.tuner, len(self._trials()))
