@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hydra.errors import InstantiationException
 from omegaconf import OmegaConf
 
 from bench import digests, store
@@ -90,7 +91,10 @@ def part_of(config: Mapping[str, Any], key: str) -> Any:
 
 
 def root_cause(err: BaseException) -> BaseException:
-    """Return what a part said when it refused to be built, from inside Hydra's own error."""
-    while err.__cause__ is not None:
+    """Return what a part said when it refused to be built, from inside Hydra's own error.
+
+    What it was told itself, by a library or a file, it has put into its words.
+    """
+    while isinstance(err, InstantiationException) and err.__cause__ is not None:
         err = err.__cause__
     return err

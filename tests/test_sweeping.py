@@ -10,6 +10,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pandas as pd
 import pytest
 from factories import record
@@ -17,7 +18,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
-from tiny import CONF, configured, tiny_language
+from tiny import CONF, Tiny, configured, tiny_language
 
 import bench.__main__  # registers the resolver of the host's name
 from bench import store
@@ -131,6 +132,24 @@ def test_what_cannot_work_is_found_without_training(
         assert found is None
     else:
         assert told in str(found)
+
+
+def test_what_cannot_be_read_refuses_the_point_and_not_the_look(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def unreachable(*_: object, **__: object) -> None:
+        raise ConnectionError("no route to the hub\nand more")
+
+    monkeypatch.setattr(datasets, "load_dataset", unreachable)
+    words = ("workload=resnet18_cifar10", "technique=channels_last")
+    found = preflight.Looker(seconds=60.0).refusal(asked(*words))
+    assert "workload.dataset=uoft-cs/cifar10 cannot be loaded: no route to the hub" in str(found)
+    monkeypatch.setattr(Tiny, "require", unreachable)
+    parts = {"workload": Tiny()}
+    looker = preflight.Looker(seconds=60.0)
+    part = looker._part
+    monkeypatch.setattr(looker, "_part", lambda c, name: parts.get(name) or part(c, name))
+    assert looker.refusal(asked()) == "no route to the hub"
 
 
 def test_a_model_is_built_once_and_looked_at_in_empty_copies() -> None:
