@@ -43,6 +43,7 @@ def host(**changes: Any) -> Circumstances:
         ({"readings": counted(None, reason="lost")}, "missing reading", "lost"),
         ({"readings": counted(0.0)}, "still counter", "did not move in 1.00 s"),
         ({"readings": counted(0.0, grade="S")}, "still counter", "did not move"),
+        ({"readings": counted(0.0, grade="A")}, "still counter", "did not move"),
         ({"end_ns": 4 * 10**8}, "too short", "0.400 s"),
         ({"end_ns": 79 * 10**7}, "too few ticks", "79 updates, protocol.min_ticks=100"),
         (

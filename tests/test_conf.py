@@ -103,6 +103,7 @@ def test_a_chain_takes_the_knobs_of_its_steps() -> None:
         ("technique.importance=guess", "technique.importance is 'guess'"),
         ("protocol.window_s=0", "protocol.window_s is 0"),
         ("protocol.min_blocks=1", "protocol.min_blocks is 1"),
+        ("protocol.latency_s=0", "protocol.latency_s is 0"),
         ("protocol.max_steal=5", "protocol.max_steal must be in (0, 1], got 5"),
         ("protocol.max_examples=10", "only a rehearsal may leave out"),
         ("runtime.mode=fast", "runtime.mode is 'fast'"),

@@ -73,12 +73,13 @@ class FakeMeter:
     name: str = "fake"
     missing: dict[str, str] = field(default_factory=dict)
     fails_at: set[int] = field(default_factory=set)
+    step_s: float = 0.0
     reads: int = 0
     _energy_j: float = 0.0
     _seen_s: float = 1000.0
 
     def open(self) -> tuple[Channel, ...]:
-        return (Channel("cpu:0", "fake", self.grade),)  # type: ignore[arg-type]
+        return (Channel("cpu:0", "fake", self.grade, self.step_s),)  # type: ignore[arg-type]
 
     def draw(self, power_w: float) -> None:
         """Set the power from now on."""
@@ -340,17 +341,23 @@ def windows_of(baseline: Reading, variant: Reading) -> list[Window]:
     ]
 
 
+@pytest.mark.parametrize(
+    ("slow_s", "step_s", "condition", "passes"),
+    [(0.5, 0.0, "too short", 2), (0.075, 0.01, "too few ticks", 13)],
+)
 def test_windows_that_a_disturbed_warm_up_made_short_are_planned_anew(
-    clock: FakeClock, meter: FakeMeter
+    clock: FakeClock, meter: FakeMeter, slow_s: float, step_s: float, condition: str, passes: int
 ) -> None:
-    """Passes take 0.5 s while warming up and 0.05 s later: 2 passes planned, 20 fill a window."""
+    """Passes take longer while warming up than 0.05 s, of which 20 fill a window."""
+    meter.step_s = step_s
+    protocol = replace(PROTOCOL, min_ticks=100)
     with Meters((meter,), required=True) as meters:
         arms = {
             "baseline": work(clock, meter, 0.05, lambda: 100.0),
             "variant": work(clock, meter, 0.05, lambda: 80.0),
         }
-        session = Session(Gauge(meters, lambda: None), PROTOCOL, arms, 0, WALL.of, lambda *_: None)
-        slow = {arm: work(clock, meter, 0.5, lambda: 100.0) for arm in arms}
+        session = Session(Gauge(meters, lambda: None), protocol, arms, 0, WALL.of, lambda *_: None)
+        slow = {arm: work(clock, meter, slow_s, lambda: 100.0) for arm in arms}
         quick, session.loads = session.loads, slow
         warm_up = session._warm_up
 
@@ -362,9 +369,28 @@ def test_windows_that_a_disturbed_warm_up_made_short_are_planned_anew(
         session._warm_up = disturbed  # type: ignore[method-assign]
         outcome = session.run()
     items = [(window.kept, window.items) for window in outcome.windows]
-    assert [discard.condition for discard in outcome.discards] == ["too short"]
-    assert items == [(False, 20)] * 4 + [(True, 200)] * 16
+    assert [discard.condition for discard in outcome.discards] == [condition]
+    assert items == [(False, 10 * passes)] * 4 + [(True, 200)] * 16
     assert outcome.invalid is None
+
+
+@pytest.mark.parametrize(("grade", "seconds"), [("S", 2.0), ("A", 2.0), ("C", 1.0)])
+def test_slow_counters_lengthen_windows_and_models_do_not(
+    clock: FakeClock, meter: FakeMeter, grade: str, seconds: float
+) -> None:
+    """A hundred ticks of 0.02 s are 2 s."""
+    meter.grade, meter.step_s = grade, 0.02
+    outcome = measure(clock, meter, replace(PROTOCOL, min_ticks=100))
+    assert [w.span.wall_s for w in outcome.windows] == pytest.approx([seconds] * 16)
+
+
+def test_an_arm_warms_up_for_as_long_as_it_is_given(clock: FakeClock, meter: FakeMeter) -> None:
+    """Thirty calibrations of a quarter of a window are 7.5 s."""
+    begun_s = clock.now_s
+    protocol = replace(PROTOCOL, warmup_s=60.0)
+    outcome = measure(clock, meter, protocol)
+    assert outcome.warmup.wall_s >= 60.0
+    assert clock.now_s - begun_s > 60.0
 
 
 COUNTER = Reading("counters", "cpu:0", "zeus.rapl", "B", 5.0)

@@ -14,7 +14,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from bench.findings import BreakEven
-from bench.readings import Reading
+from bench.readings import Reading, elsewhere, uncounted
 from bench.records import Record
 from bench.reporting.pairs import TableError, left_out
 from bench.reporting.rows import BY, Row, origin, rows
@@ -333,6 +333,21 @@ def test_one_pair_keeps_its_own_break_even() -> None:
     assert row(silent).break_even_reason == "the record gives no reason"
     never = record(break_even=None, break_even_reason="never: a saving is not shown")
     assert row(never).break_even_reason == "never: a saving is not shown"
+
+
+def test_what_another_machine_has_cost_pays_back_in_no_number_of_pairs() -> None:
+    why = elsewhere("made", "another-host", "host")
+    made = []
+    for seed in range(3):
+        one = record(seed=seed, break_even=None, break_even_reason=why)
+        phases = {k: uncounted(p, why) for k, p in one.variant.phases.items()}
+        made.append(
+            dataclasses.replace(one, variant=dataclasses.replace(one.variant, phases=phases))
+        )
+    found = row(*made)
+    assert (found.break_even, found.break_even_reason) == (None, why)
+    assert np.isnan(found.of("optimise_wall_s").astype(float)).all()
+    assert np.isfinite(found.of("train_wall_s").astype(float)).all()
 
 
 def test_several_pairs_are_paid_back_by_mean_saving_for_mean_cost() -> None:

@@ -705,10 +705,14 @@ def test_measured_joules_of_two_meters_stand_side_by_side_with_their_distance() 
         counters, source="codecarbon", baseline_per_item=counters.baseline_per_item * 1.02
     )
     model = comparison("energy_j", 0.8, "C")
-    measured = record(grades=("B",), comparisons=(counters, tracker, model))
+    wall = dataclasses.replace(
+        comparison("energy_j", 0.8, "A"), scope="wall", baseline_per_item=3.0
+    )
+    measured = record(grades=("B",), comparisons=(counters, tracker, wall, model))
     (told,) = [text for text, _ in notes(measured) if "side by side" in text]
     assert "counters (cpu+dram, B)" in told
     assert "(+2.0%)" in told
+    assert "wall (wall, A) 3, ratio" in told  # of another grade, never divided
     assert "(cpu+dram, C)" not in told
     assert not [text for text, _ in notes(record(grades=("C",))) if "side by side" in text]
 
