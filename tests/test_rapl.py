@@ -117,10 +117,10 @@ def test_the_container_mount_is_used_where_the_host_folder_is_empty(tmp_path: Pa
     assert found.folder == tmp_path / "zeus_sys/intel-rapl/intel-rapl:0"
 
 
-def test_amd_dies_are_packages_and_one_counter_shown_twice_is_counted_once(tmp_path: Path) -> None:
-    zone(tmp_path, "intel-rapl:0", "package-0-die-0")
-    zone(tmp_path, "intel-rapl:1", "package-0-die-1")
-    zone(tmp_path, "intel-rapl:2", "package-0-die-0")
+def test_dies_are_packages_and_one_counter_shown_twice_is_counted_once(tmp_path: Path) -> None:
+    zone(tmp_path, "intel-rapl:0", "package-0-die-0", energy_j=10.0)
+    zone(tmp_path, "intel-rapl:1", "package-0-die-1", energy_j=812.5)
+    zone(tmp_path, "intel-rapl:2", "package-0-die-0", energy_j=10.0)
     missing: dict[str, str] = {}
     found = {z.component: (z.name, z.mirrors) for z in rapl.discover(missing, [tmp_path])}
     assert found == {
@@ -128,6 +128,22 @@ def test_amd_dies_are_packages_and_one_counter_shown_twice_is_counted_once(tmp_p
         "cpu:1": ("package-0-die-1", ()),
     }
     assert missing["dram:1"].endswith("has no dram zone: this CPU does not count its DRAM")
+
+
+def test_dies_of_which_each_shows_the_sockets_counter_are_counted_once(tmp_path: Path) -> None:
+    """As of AMD's Threadripper 1950X and Epyc 7001: 68 W were counted as 137."""
+    for number, (name, energy_j) in enumerate(
+        [
+            *(("package-0-die-0", 5000.0), ("package-0-die-1", 5000.2)),
+            *(("package-1-die-0", 5000.1), ("package-1-die-1", 5000.3)),
+        ]
+    ):
+        zone(tmp_path, f"intel-rapl:{number}", name, energy_j=energy_j)
+    found = {z.component: (z.name, z.mirrors) for z in rapl.discover({}, [tmp_path])}
+    assert found == {
+        "cpu:0": ("package-0-die-0", (str(tmp_path / "intel-rapl:1"),)),
+        "cpu:1": ("package-1-die-0", (str(tmp_path / "intel-rapl:3"),)),
+    }
 
 
 def test_dram_zones_beside_the_packages_belong_to_them_in_order(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bench.machine import nvidia
 from bench.machine.kernel import number, text
+from bench.machine.powercap import by_counter
 
 _POWERCAP = Path("/sys/class/powercap")
 _MICROWATTS_PER_WATT = 1e6
@@ -39,11 +40,10 @@ def power_limits_w(powercap: Path = _POWERCAP) -> dict[str, float]:
         (zone for zone in powercap.glob("intel-rapl:*") if zone.name.count(":") == 1),
         key=lambda zone: int(zone.name.partition(":")[2]),
     )
-    named = {text(zone / "name") or "": zone for zone in reversed(packages)}
-    packages = [zone for zone in packages if zone in named.values()]  # a zone may stand there twice
-    packages = [zone for zone in packages if (text(zone / "name") or "").startswith("package")]
+    named = [(text(zone / "name") or "", zone) for zone in packages]
+    counters = by_counter([pair for pair in named if pair[0].startswith("package")])
     limits = nvidia.power_limits_w()
-    for index, zone in enumerate(packages):
+    for index, (zone, *_) in enumerate(counters):
         limits_uw = [number(path) or 0.0 for path in zone.glob("constraint_*_power_limit_uw")]
         if text(zone / "enabled") == "1" and max(limits_uw, default=0.0) > 0:
             limits[f"cpu:{index}"] = max(limits_uw) / _MICROWATTS_PER_WATT

@@ -20,6 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.machine.powercap import by_counter
 from bench.meters import Channel, Counts, counter_grade
 from bench.meters.counters.tally import Tally, counts, said
 
@@ -171,13 +172,14 @@ def discover(missing: dict[str, str], roots: Iterable[Path] | None = None) -> li
     if not packages:
         missing["cpu"] = _absence(roots, folders.values())
         return []
-    first = {names[i]: i for i in reversed(packages)}
-    own = [i for i in packages if first[names[i]] == i]
-    drams = _drams(own, names)
+    placed = {folders[identity]: identity for identity in packages}
+    counters = by_counter([(names[identity], folders[identity]) for identity in packages])
+    drams = _drams([placed[shown[0]] for shown in counters], names)
     zones = []
-    for number, identity in enumerate(own):
-        twins = [str(folders[i]) for i in packages if names[i] == names[identity] and i != identity]
-        zones.append(_zone(f"cpu:{number}", folders[identity], names[identity], missing, twins))
+    for number, (shown, *twins) in enumerate(counters):
+        identity = placed[shown]
+        mirrors = [str(twin) for twin in twins]
+        zones.append(_zone(f"cpu:{number}", shown, names[identity], missing, mirrors))
         if identity in drams:
             zones.append(_zone(f"dram:{number}", folders[drams[identity]], "dram", missing))
         else:
