@@ -253,6 +253,17 @@ def test_what_only_one_side_has_is_listed_seed_by_seed(tmp_path: Path) -> None:
     assert only == [[("old", 0), ("prune", 0)], [("prune", 2)]]
 
 
+def test_seeds_that_are_invalid_on_one_side_do_not_count_as_seeds(tmp_path: Path) -> None:
+    before = [record(seed=seed) for seed in range(3)]
+    after = [record(seed=seed, ratio=0.6, created="2026-01-02T00:00:00+00:00") for seed in range(3)]
+    for seed in (1, 2):
+        session = dataclasses.replace(after[seed].session, valid=False, reason="drift")
+        after[seed] = dataclasses.replace(after[seed], session=session)
+    text = " ".join(printed(tmp_path, before, after).split())
+    assert "Three seeds tell" in text
+    assert "prune: seconds of 1 of 3 seeds, which have it on both sides" in text
+
+
 def test_the_noise_floor_comes_first(tmp_path: Path) -> None:
     both = [record("bf16"), noise_floor(), record("zoom")]
     again = [dataclasses.replace(one, created="2026-01-02T00:00:00+00:00") for one in both]

@@ -19,6 +19,7 @@ from bench.compare.settings import Difference
 from bench.reporting.cells import DASH, amount, interval, ratio
 from bench.reporting.judging import said
 from bench.reporting.scales import scale
+from bench.statistics.pooling import LEAST_RANDOM
 
 COMMAND = "python -m bench.compare"
 
@@ -117,6 +118,10 @@ def _remarks(row: Row) -> Iterator[str]:
             refused.setdefault(change.reason, []).append(said(measure))
     for reason, measures in refused.items():
         yield f"{label}: {', '.join(measures)} not divided: {reason}"
+    for measure, change in row.changes.items():
+        if change.quotient is not None and change.quotient.units < len(row.seeds):
+            usable = f"{change.quotient.units} of {len(row.seeds)} seeds"
+            yield f"{label}: {said(measure)} of {usable}, which have it on both sides"
     if row.quality.reason:
         yield f"{label}: {row.quality.metric} not compared: {row.quality.reason}"
     yield from (f"{label}: {note}" for note in row.notes)
@@ -177,7 +182,8 @@ def _notes(found: Compared) -> list[str]:
         "Brackets hold 95 % intervals, each for itself: of "
         f"{_counted(intervals, 'quotient')} one in twenty lies beside 1 by chance.",
     ]
-    if any(len(row.seeds) < 3 for row in found.rows):
+    quotients = [c.quotient for row in found.rows for c in row.changes.values() if c.quotient]
+    if any(quotient.units < LEAST_RANDOM for quotient in quotients):
         notes.append(
             "With one or two seeds an interval speaks of these sessions; how much two sessions of "
             "the same thing differ is not in it. Three seeds tell."
