@@ -27,7 +27,7 @@ LAYERS = {
     "facts": 5,
     "isolation": 5,
     "locks": 5,
-    "machine": 5,
+    "machine": 2,
     "progress": 5,
     "statistics": 5,
     "store": 5,

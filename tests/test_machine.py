@@ -340,6 +340,32 @@ def test_processes_on_a_gpu_are_foreign_if_they_are_not_ours(
     assert nvidia.foreign_pids(object()) == foreign
 
 
+@pytest.mark.parametrize(
+    ("setting", "watched"),
+    [
+        (None, ["gpu:0", "gpu:1", "gpu:2"]),
+        ("1", ["gpu:1"]),
+        ("GPU-b", ["gpu:1"]),  # the beginning of a UUID does
+        ("gpu-B0,0", ["gpu:1", "gpu:0"]),
+        ("0,-1,1", ["gpu:0"]),  # as CUDA has it, the list ends there
+        ("", []),
+    ],
+)
+def test_those_gpus_are_watched_that_cuda_uses(
+    monkeypatch: pytest.MonkeyPatch, setting: str | None, watched: list[str]
+) -> None:
+    uuids = ["GPU-a0", "GPU-b0", "GPU-c0"]
+    asked = {"nvmlDeviceGetHandleByIndex": lambda n: n, "nvmlDeviceGetUUID": uuids.__getitem__}
+    monkeypatch.setattr(nvidia, "ask", lambda name, *words: asked[name](*words))
+    pynvml = SimpleNamespace(nvmlInit=lambda: None, nvmlDeviceGetCount=lambda: 3)
+    monkeypatch.setitem(sys.modules, "pynvml", pynvml)
+    if setting is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", setting)
+    assert list(nvidia.handles.__wrapped__()) == watched
+
+
 def test_a_packages_limit_is_its_highest_constraint_and_none_if_switched_off(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

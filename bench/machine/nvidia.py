@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import psutil
@@ -37,14 +37,37 @@ def handles() -> Mapping[str, Any]:
         count = pynvml.nvmlDeviceGetCount()
     except Exception:  # not installed, no driver, wrong versions
         return {}
-    found = {f"gpu:{index}": ask("nvmlDeviceGetHandleByIndex", index) for index in range(count)}
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is None:
-        return {name: handle for name, handle in found.items() if handle is not None}
-    names = {ask("nvmlDeviceGetUUID", handle): name for name, handle in found.items()}
-    wanted = [word.strip() for word in visible.split(",")]
-    chosen = [names.get(word) or f"gpu:{word}" for word in wanted]
-    return {name: found[name] for name in chosen if found.get(name) is not None}
+    found = [ask("nvmlDeviceGetHandleByIndex", index) for index in range(count)]
+    uuids = ["" if handle is None else ask("nvmlDeviceGetUUID", handle) or "" for handle in found]
+    chosen = visible(os.environ.get("CUDA_VISIBLE_DEVICES"), uuids)
+    return {f"gpu:{number}": found[number] for number in chosen if found[number] is not None}
+
+
+def visible(setting: str | None, uuids: Sequence[str]) -> list[int]:
+    """Return the numbers of the GPUs that a value of ``CUDA_VISIBLE_DEVICES`` leaves visible.
+
+    As CUDA has it: numbers or beginnings of UUIDs; an entry that names no GPU, or more than one,
+    ends the list.
+
+    Args:
+        setting: The variable's value; ``None`` if it is not set.
+        uuids: Of all GPUs in NVML's order; empty where it is not known.
+    """
+    if setting is None:
+        return list(range(len(uuids)))
+    chosen: list[int] = []
+    for entry in (word.strip() for word in setting.split(",")):
+        if entry.isdecimal():
+            matches = [n for n in range(len(uuids)) if n == int(entry)]
+        elif entry.upper().startswith("GPU-"):
+            matches = [n for n, uuid in enumerate(uuids) if uuid.lower().startswith(entry.lower())]
+        else:
+            matches = []
+        if len(matches) != 1:
+            break
+        if matches[0] not in chosen:  # a GPU is counted once
+            chosen += matches
+    return chosen
 
 
 def ask(function: str, *arguments: Any) -> Any:

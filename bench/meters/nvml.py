@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bench.machine import nvidia
 from bench.meters import MeterError
 
 _MILLI = 1000.0  # NVML counts in millijoules and milliwatts
@@ -112,9 +113,6 @@ def visible() -> tuple[list[Gpu], dict[str, str]]:
 def selected(setting: str | None, uuids: Sequence[str]) -> list[int]:
     """Return the numbers of the GPUs that a value of ``CUDA_VISIBLE_DEVICES`` leaves visible.
 
-    As CUDA has it: numbers or beginnings of UUIDs; an entry that names no GPU, or more than one,
-    ends the list.
-
     Args:
         setting: The variable's value; ``None`` if it is not set.
         uuids: Of all GPUs in NVML's order.
@@ -122,34 +120,14 @@ def selected(setting: str | None, uuids: Sequence[str]) -> list[int]:
     Raises:
         MeterError: An entry is a MIG slice, or no GPU is left.
     """
-    if setting is None:
-        chosen = list(range(len(uuids)))
-    else:
-        entries = [entry.strip() for entry in setting.split(",")]
-        if any(entry.upper().startswith("MIG") for entry in entries):
-            raise MeterError(f"CUDA_VISIBLE_DEVICES={setting}: {_MIG_REFUSED.format(number='N')}")
-        chosen = _leading(entries, uuids)
+    if any(entry.strip().upper().startswith("MIG") for entry in (setting or "").split(",")):
+        raise MeterError(f"CUDA_VISIBLE_DEVICES={setting}: {_MIG_REFUSED.format(number='N')}")
+    chosen = nvidia.visible(setting, uuids)
     if not chosen:
         told = "is not set" if setting is None else f"is {setting!r}"
         raise MeterError(
             f"no GPU is visible: NVML lists {len(uuids)} and CUDA_VISIBLE_DEVICES {told}"
         )
-    return chosen
-
-
-def _leading(entries: Sequence[str], uuids: Sequence[str]) -> list[int]:
-    chosen: list[int] = []
-    for entry in entries:
-        if entry.isdecimal():
-            matches = [n for n in range(len(uuids)) if n == int(entry)]
-        elif entry.upper().startswith("GPU-"):
-            matches = [n for n, uuid in enumerate(uuids) if uuid.lower().startswith(entry.lower())]
-        else:
-            matches = []
-        if len(matches) != 1:
-            break
-        if matches[0] not in chosen:  # a GPU is counted once
-            chosen += matches
     return chosen
 
 
