@@ -15,14 +15,14 @@ from bench.measurement.protocol import Protocol
 WINDOW_SHARE = 1 / 80
 """Of all the time there is, for one window at most: 20 blocks fit."""
 
-FIRST_SHARE = 0.3
+FIRST_SHARE = 0.25
 """Of a check's time, for the first measurement against the base commit: whether it lies above the
 limit says if there is need of another one."""
 
-FRESH_SHARE = 0.64
-"""For that one, in fresh processes, which take what is left to start. Its interval is the finding,
-so it gets the most: of 10 % more work at a limit of 1.05 two halves found seven in ten on a loaded
-machine, since each had to be sure by itself."""
+FRESH_SHARE = 0.58
+"""For that one, in fresh processes. Its interval is the finding, so it gets the most: of 10 % more
+work at a limit of 1.05 two halves found seven in ten on a loaded machine, since each had to be sure
+by itself. What is left goes into starting processes, of which a check against a base has four."""
 
 _OF_ROOM = 1 / 3
 """Half-width of the interval as a share of what the limit leaves above 1: with a true ratio of 1
