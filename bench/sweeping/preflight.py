@@ -133,7 +133,6 @@ class Looker:
         from bench.asked import require, require_stage
         from bench.meters import MeterError, Meters
         from bench.techniques import TechniqueError
-        from bench.workloads import WorkloadError
 
         try:
             require_stage(config["stage"])
@@ -153,10 +152,8 @@ class Looker:
                 parts["runtime"],
                 config["training"],
             )
-        except (InstantiationException, TechniqueError, WorkloadError, MeterError) as err:
+        except (InstantiationException, TechniqueError, MeterError, ValueError, OSError) as err:
             return str(root_cause(err)).partition("\n")[0]
-        except (ValueError, OSError) as err:  # of values, and of what lies elsewhere
-            return str(err).partition("\n")[0]
         except (RuntimeError, NotImplementedError, TypeError) as err:
             # Of an empty copy that somebody has looked into: the point itself will tell.
             log.debug("%s was not held against its model: %s", config["technique"]["name"], err)

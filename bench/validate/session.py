@@ -11,6 +11,7 @@ from scipy import stats
 from bench.readings import MEASURED_GRADES
 from bench.validate import Finding
 from bench.validate.case import Case, Columns
+from bench.validate.conditions import COUNTERS
 from bench.validate.figures import arms_per_item, planned, values_of
 
 LONGEST = 2.0
@@ -39,8 +40,7 @@ def _idling(case: Case) -> Iterator[Finding]:
 
 
 def _lengths(case: Case, windows: Columns) -> Iterator[Finding]:
-    grades = (*MEASURED_GRADES, "S")
-    steps_s = [channel.step_s for channel in case.channels if channel.grade in grades]
+    steps_s = [channel.step_s for channel in case.channels if channel.grade in COUNTERS]
     plan_s = max(case.rules["window_s"], case.rules["min_ticks"] * max(steps_s, default=0.0))
     typical_s = float(np.median(windows["wall_s"]))
     message = f"windows last {typical_s:.4g} s (median), the protocol plans {plan_s:g} s"

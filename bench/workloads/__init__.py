@@ -24,6 +24,11 @@ class WorkloadError(ValueError):
     """Data or weights that the workload cannot use; the message names the key and the way out."""
 
 
+def first_line(err: Exception) -> str:
+    """Return what an error says first, or what it is where it says nothing."""
+    return (str(err).strip() or type(err).__name__).splitlines()[0]
+
+
 class Examples(Protocol):
     """Examples that are fetched a batch at a time, as ``torch.utils.data`` does."""
 

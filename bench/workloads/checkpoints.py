@@ -14,7 +14,7 @@ from tokenizers.models import BPE
 from transformers import AutoTokenizer, BertTokenizer, GPT2Tokenizer, PreTrainedModel
 from transformers.utils import logging
 
-from bench.workloads import WorkloadError
+from bench.workloads import WorkloadError, first_line
 
 PACKAGED = "package:"
 """Prefix of a model that lies inside an installed Python package."""
@@ -133,8 +133,3 @@ def evenly(layers: int, there: int) -> list[int]:
     arXiv:1910.01108, section 3).
     """
     return [(i + 1) * there // layers - 1 for i in range(layers)]
-
-
-def first_line(err: Exception) -> str:
-    """Return what an error says first, or what it is where it says nothing."""
-    return (str(err).strip() or type(err).__name__).splitlines()[0]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import datasets
 
-from bench.workloads import WorkloadError
+from bench.workloads import WorkloadError, first_line
 
 
 def splits_of(
@@ -20,13 +21,27 @@ def splits_of(
         splits: What the two are called there.
 
     Raises:
+        WorkloadError: As for ``load``.
+    """
+    return dict(zip(("train", "test"), load(dataset, subset, list(splits)), strict=True))
+
+
+def load(dataset: str, subset: str | None, splits: list[str] | None = None, more: str = "") -> Any:
+    """Return some splits of a data set of the hub, or all of them by name.
+
+    Args:
+        dataset: Its id.
+        subset: Its configuration, if it has several.
+        splits: Their names; ``None`` for all.
+        more: Said behind the way out.
+
+    Raises:
         WorkloadError: It cannot be reached, or there is no such data set.
     """
     try:
-        tables = datasets.load_dataset(dataset, subset, split=list(splits))
+        return datasets.load_dataset(dataset, subset, split=splits)
     except (datasets.exceptions.DatasetsError, OSError, ValueError) as err:
         raise WorkloadError(
-            f"workload.dataset={dataset} cannot be loaded: {str(err).splitlines()[0]} "
-            f"data.root=DIR reads local files"
+            f"workload.dataset={dataset} cannot be loaded: {first_line(err)} data.root=DIR reads "
+            f"local files{more}"
         ) from err
-    return dict(zip(("train", "test"), tables, strict=True))

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
-from bench.workloads import WorkloadError
-from bench.workloads.checkpoints import evenly, first_line, located
+from bench.workloads import WorkloadError, first_line
+from bench.workloads.checkpoints import evenly, located
 
 DTYPES: Mapping[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 

@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import datasets
 import torch
 
-from bench.workloads import WorkloadError, files
+from bench.workloads import WorkloadError, files, hub
 from bench.workloads.causal_lm.cleaning import cleaned
-from bench.workloads.checkpoints import first_line
 from bench.workloads.files import Row
 
 NAMES: Mapping[str, tuple[str, ...]] = {
@@ -150,13 +148,8 @@ def texts_sha256(rows: Sequence[Row]) -> str:
 
 def _of_hub(source: Source) -> tuple[dict[str, list[Row]], list[str]]:
     where = f"workload.dataset={source.dataset}"
-    try:
-        loaded = datasets.load_dataset(source.dataset, source.subset)
-    except (datasets.exceptions.DatasetsError, OSError, ValueError) as err:
-        raise WorkloadError(
-            f"{where} cannot be loaded: {first_line(err)} data.root=DIR reads local files; "
-            f"workload.subset names one of several configurations"
-        ) from err
+    more = "; workload.subset names one of several configurations"
+    loaded = hub.load(source.dataset, source.subset, more=more)
     splits = {name: [name] for name in loaded}
     found = {
         name: files.from_table(

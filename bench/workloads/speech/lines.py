@@ -20,8 +20,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers.utils.import_utils import is_uroman_available
 
-from bench.workloads import Batch, WorkloadError, files
-from bench.workloads.checkpoints import first_line
+from bench.workloads import Batch, WorkloadError, files, first_line
 from bench.workloads.speech.voice import NOISE_FRAMES
 
 log = logging.getLogger(__name__)

@@ -27,8 +27,8 @@ from torch.nn.utils import parametrize
 from transformers import VitsConfig, VitsModel, VitsTokenizer
 from transformers.models.vits.modeling_vits import VitsConvFlow
 
-from bench.workloads import WorkloadError
-from bench.workloads.checkpoints import first_line, located
+from bench.workloads import WorkloadError, first_line
+from bench.workloads.checkpoints import located
 
 END = 2.0
 """Stands where a text's audio has ended in a batch; a decoder's tanh never gives it."""
