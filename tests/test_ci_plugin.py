@@ -32,8 +32,8 @@ TESTS = """
         return lambda: sum(range(rounds))
 
     def test_dearer(joules):
-        found = joules.pair(work(2000), work(4000))
-        assert 1.5 < found.ratio < 2.5
+        found = joules.pair(work(1000), work(4000))
+        assert 2 < found.ratio < 8
 
     def test_alone(joules):
         assert joules.measure(work(3000)).per_call > 0
@@ -181,7 +181,7 @@ def test_the_files_for_a_pull_request_are_written(pytester: pytest.Pytester) -> 
     assert "::test_dearer` | CPU-seconds |" in (pytester.path / "out" / "table.md").read_text()
     figure, ratio = json.loads((pytester.path / "out" / "action.json").read_text())
     assert (figure["unit"], ratio["unit"]) == ("s", "ratio")
-    assert 1.5 < ratio["value"] < 2.5
+    assert 2 < ratio["value"] < 8
 
 
 def test_a_file_that_was_asked_for_is_there_without_any_check(pytester: pytest.Pytester) -> None:
@@ -245,7 +245,7 @@ def test_its_file_holds_our_checks_and_its_own_commands_read_it(
     assert extra["interval"][0] < extra["ratio"] < extra["interval"][1]
     assert counted["rounds"] == 2 * extra["blocks"]
     baseline = entries["test_dearer (baseline)"]["stats"]
-    assert counted["mean"] / baseline["mean"] == pytest.approx(extra["ratio"], rel=0.3)
+    assert counted["mean"] / baseline["mean"] == pytest.approx(extra["ratio"], rel=0.5)
     command = [sys.executable, "-m", "pytest_benchmark", "compare", "now.json", "--csv=now.csv"]
     done = subprocess.run(command, cwd=pytester.path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
