@@ -73,6 +73,21 @@ def test_a_failure_says_what_how_much_how_sure_and_against_what() -> None:
         assert part in told
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "limit", "text"),
+    [
+        (1.0513, 1.22, 1.05, "1.200 [1.051, 1.220]"),  # 1.05 would not fail
+        (1.0, 1.05002, 1.05, "1.20000 [1.00000, 1.05002]"),  # 1.05 would pass
+        (1.05, 1.22, 1.05, "1.20 [1.05, 1.22]"),
+        (1.0513, 1.22, None, "1.20 [1.05, 1.22]"),
+    ],
+)
+def test_an_interval_is_printed_on_the_side_of_the_limit_where_it_is(
+    low: float, high: float, limit: float | None, text: str
+) -> None:
+    assert words.interval(made(low=low, high=high, limit=limit)) == text
+
+
 def test_joules_are_named_with_scope_and_grade_and_nothing_else_is_called_joules() -> None:
     counted = made(measure="energy_j", scope="cpu:0+dram:0", source="rapl", grade="B", note=None)
     assert words.measured(counted) == "joules (cpu:0+dram:0, grade B)"

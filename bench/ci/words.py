@@ -8,6 +8,8 @@ from bench.ci.results import TITLES, UNITS, Result
 
 _PREFIXES = {-3: "n", -2: "µ", -1: "m", 0: "", 1: "k", 2: "M", 3: "G", 4: "T"}
 
+_MOST_DIGITS = 6
+
 NOT_JOULES = "no joule is claimed"
 
 
@@ -30,6 +32,10 @@ def interval(result: Result) -> str:
         return "—"
     low, high = result.interval
     digits = 3 if high - low < 0.02 else 2
+    # As many as show on which side of the limit an end lies, for that is the verdict.
+    ends = [end for end in (low, high) if end != result.limit]
+    while digits < _MOST_DIGITS and result.limit in [round(end, digits) for end in ends]:
+        digits += 1
     return f"{result.ratio:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 

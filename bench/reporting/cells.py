@@ -14,6 +14,8 @@ from bench.readings import Grade
 DASH = "—"
 _PREFIXES = ("n", "µ", "m", "", "k", "M", "G", "T", "P")
 _ONE = _PREFIXES.index("")
+_MOST_MORE = 4
+"""Digits beyond the usual ones; what lies nearer to a threshold than these tell is taken for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,23 +75,42 @@ def percent(fraction: float, digits: int = 2) -> str:
     return _minus(f"{100 * fraction:.{digits}f}")
 
 
-def points(fraction: float) -> str:
+def points(fraction: float, more: int = 0) -> str:
     """Return a difference of fractions in percentage points, always signed unless it is zero."""
-    text = f"{100 * fraction:+.2f}"
-    return "0.00" if float(text) == 0 else _minus(text)
+    return signed(100 * fraction, digits=2 + more)
 
 
-def signed(value: float, plus: str = "+") -> str:
-    """Return three decimals, with a sign unless it is zero."""
-    text = f"{value:{plus}.3f}"
-    return "0.000" if float(text) == 0 else _minus(text)
+def signed(value: float, more: int = 0, *, plus: str = "+", digits: int = 3) -> str:
+    """Return so many decimals, with a sign unless it is zero."""
+    text = f"{value:{plus}.{digits + more}f}"
+    return text.lstrip("+-") if float(text) == 0 else _minus(text)
 
 
 def ratio(value: float) -> str:
-    """Return a ratio with three decimals, fewer where it is large and two digits where small."""
+    """Return a ratio with three decimals, fewer where it is large and two digits where small.
+
+    Beside 1, which is what verdicts ask about, with as many as tell it from 1.
+    """
     if value >= 9.9995:
         return f"{value:.1f}"
-    return f"{value:.3f}" if value >= 0.0995 or value == 0 else f"{value:#.2g}"
+    if value < 0.0995 and value != 0:
+        return f"{value:#.2g}"
+    return told_apart(value, 1.0, lambda number, more: f"{number:.{3 + more}f}")
+
+
+def told_apart(value: float, threshold: float, show: Callable[[float, int], str]) -> str:
+    """Return a figure with as many more digits as show on which side of a threshold it lies.
+
+    Args:
+        value: The figure.
+        threshold: What it was held against.
+        show: From a figure and the number of digits beyond the usual ones to its text.
+    """
+    if not math.isclose(value, threshold, rel_tol=1e-9):
+        for more in range(_MOST_MORE + 1):
+            if (text := show(value, more)) != show(threshold, more):
+                return text
+    return show(value, 0)
 
 
 def interval(low: float, high: float, show: Callable[[float], str]) -> str:

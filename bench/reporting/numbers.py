@@ -132,8 +132,8 @@ def figures(row: Row) -> Macros:
         "QualityBaseline": shown.value(judged.baseline),
         "QualityVariant": shown.value(judged.variant),
         "QualityDifference": shown.difference(judged.difference),
-        "QualityLow": shown.difference(judged.low),
-        "QualityHigh": shown.difference(judged.high),
+        "QualityLow": shown.end(judged.low, judged.margin),
+        "QualityHigh": shown.end(judged.high, judged.margin),
         "QualityMargin": shown.margin(judged.margin),
         "QualityVerdict": row.verdict.quality,
     }

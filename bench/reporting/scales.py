@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from bench.reporting.cells import percent, points, signed
+from bench.reporting.cells import interval, percent, points, signed, told_apart
 from bench.statistics.metrics import unit
 
 
@@ -18,14 +18,15 @@ class Scale:
         unit: Of the metric.
         step: Unit of a difference of two.
         value: From the metric, as records hold it, to its text.
-        difference: From a difference, likewise; signed unless it is zero.
+        signed: From a difference, and a number of digits beyond the usual ones, likewise; with its
+            sign unless it is zero.
         times: What a figure's axis multiplies by.
     """
 
     unit: str
     step: str
     value: Callable[[float], str]
-    difference: Callable[[float], str]
+    signed: Callable[[float, int], str]
     times: float
 
     @property
@@ -36,6 +37,18 @@ class Scale:
     def margin(self, margin: float) -> str:
         """Return a margin, which has no sign."""
         return self.difference(margin).removeprefix("+")
+
+    def difference(self, value: float) -> str:
+        """Return a difference of two, with its sign unless it is zero."""
+        return self.signed(value, 0)
+
+    def end(self, value: float, margin: float) -> str:
+        """Return an end of a difference's interval, on the side of the margin on which it is."""
+        return told_apart(value, -margin, self.signed)
+
+    def ends(self, low: float, high: float, margin: float) -> str:
+        """Return an interval of a difference in brackets."""
+        return interval(low, high, lambda value: self.end(value, margin))
 
 
 _FRACTION = Scale("%", "pp", percent, points, 100.0)

@@ -110,7 +110,7 @@ def _quality(metric: str) -> tuple[Column[Point], Column[Point]]:
 
     def difference(point: Point) -> Cell:
         judged = point.quality
-        below = interval(judged.low, judged.high, shown.difference)
+        below = shown.ends(judged.low, judged.high, judged.margin)
         return Cell(f"{shown.difference(judged.difference)}{shown.mark}", below)
 
     return (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.reporting.cells import Cell, amount, arrow, interval, missing, percent, ratio
+from bench.reporting.cells import Cell, amount, arrow, missing, percent, ratio
 from bench.reporting.claims import verdict_cell, verdict_text
 from bench.reporting.columns import Column, Value, mean
 from bench.reporting.rows import Row
@@ -87,7 +87,7 @@ def _quality(row: Row) -> Cell:
 def _difference(row: Row) -> Cell:
     judged, shown = row.quality, scale(row.quality.metric)
     text = f"{shown.difference(judged.difference)}{shown.mark}"
-    return Cell(text, interval(judged.low, judged.high, shown.difference))
+    return Cell(text, shown.ends(judged.low, judged.high, judged.margin))
 
 
 def _quality_verdict(row: Row) -> Cell:

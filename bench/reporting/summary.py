@@ -87,7 +87,7 @@ def finding(row: Row) -> str:
         ]
     change = (
         f"{shown.difference(judged.difference)} {shown.step} "
-        f"{interval(judged.low, judged.high, shown.difference)}"
+        f"{shown.ends(judged.low, judged.high, judged.margin)}"
     )
     figures.append(f"{judged.metric} {change}")
     return f"{where}: {'; '.join(figures)}: {verdict_text(row)}"
