@@ -254,6 +254,19 @@ def task_record(
     return dataclasses.replace(made, quality=dataclasses.replace(made.quality, metric=metric))
 
 
+def of_scope(made: Record, scope: str) -> Record:
+    """Return a pair whose joules, counted or modelled, cover other parts of the machine."""
+    changed = {
+        one: dataclasses.replace(one, scope=scope) if one.measure == "energy_j" else one
+        for one in (made.comparison, *made.comparisons)
+    }
+    return dataclasses.replace(
+        made,
+        comparison=changed[made.comparison],
+        comparisons=tuple(changed[one] for one in made.comparisons),
+    )
+
+
 def frame(*records: Record) -> pd.DataFrame:
     """Records as the flat rows that reports are made of."""
     rows = [flat.row(made, f"{made.host}/{made.id}") for made in records]

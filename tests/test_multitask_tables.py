@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from factories import frame, record, task_record
+from factories import frame, of_scope, record, task_record
 from rich.console import Console
 from scipy import stats
 
@@ -287,6 +287,18 @@ def test_joules_lead_where_they_were_counted_and_never_share_a_column() -> None:
     assert "energy_b" not in [column.name for column in half.columns]  # no mean of one of two
     assert figures(half)["prune"]["wall_ratio"] == pytest.approx(0.575)
     assert "No energy counter for some of these rows" in notes(half)
+
+
+def test_joules_of_tasks_that_cover_different_parts_have_no_mean() -> None:
+    others = [of_scope(one, "gpu") for one in both("rte", grades=("B",), ratio=0.9)]
+    found = section([*both("cola", grades=("B",), ratio=0.4), *others])
+    raw = figures(found)["prune"]
+    assert (raw["energy_b_ratio"], raw["energy_b_j_per_item"]) == (None, None)
+    assert 0.4 < raw["wall_ratio"] < 0.9
+    told = "they cover different parts: cpu+dram or gpu"
+    assert (f"There is no mean of joules (B): {told}.", True) in [
+        (note.text, note.loud) for note in found.notes
+    ]
 
 
 def test_seconds_per_sample_hold_a_compiled_baseline_against_techniques() -> None:

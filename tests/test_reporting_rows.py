@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from factories import comparison, frame, noise_floor, quality, record
+from factories import frame, noise_floor, of_scope, quality, record
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
@@ -388,11 +388,6 @@ def test_an_a_a_pair_has_nothing_to_pay_back() -> None:
 
 def served_on(made: Record, threads: int) -> Record:
     return dataclasses.replace(made, environment={"served_on": {"torch_threads": threads}})
-
-
-def of_scope(made: Record, scope: str) -> Record:
-    counted = dataclasses.replace(comparison("energy_j", 0.5, "B"), scope=scope)
-    return dataclasses.replace(made, comparison=counted, comparisons=(counted,))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from factories import comparison, frame, noise_floor, record
+from factories import comparison, frame, noise_floor, of_scope, record
 from scipy import stats
 
 from bench.collection import SetAside
@@ -24,6 +24,7 @@ from bench.reporting.claims import verdict_text
 from bench.reporting.columns import one_grade
 from bench.reporting.pairs import TableError
 from bench.reporting.rows import rows
+from bench.reporting.scales import scale
 from bench.reporting.sections import Section, Table, assemble
 from bench.reporting.selection import Records
 from bench.reporting.specs import ColumnSpec, TableSpec
@@ -251,6 +252,9 @@ def test_an_interval_that_is_open_above_ends_at_infinity() -> None:
         (cells.points(-0.00001), "0.00"),
         (cells.ratio(0.5714), "0.571"),
         (cells.ratio(1.0), "1.000"),
+        (cells.ratio(0.99962), "0.9996"),
+        (cells.ratio(1.00001), "1.00001"),
+        (cells.ratio(1 - 1e-12), "1.000"),
         (cells.ratio(12.345), "12.3"),
         (cells.ratio(0.01234), "0.012"),
         (cells.ratio(0.0402), "0.040"),
@@ -272,6 +276,12 @@ def test_an_interval_that_is_open_above_ends_at_infinity() -> None:
         (cells.probability(0.0123), "0.012"),
         (cells.probability(0.0004), "<0.001"),
         (cells.interval(-0.01, 0.005, cells.points), "[\N{MINUS SIGN}1.00, +0.50]"),
+        (scale("accuracy").ends(-0.01, 0.005, 0.01), "[\N{MINUS SIGN}1.00, +0.50]"),
+        (scale("accuracy").ends(-0.00998, 0.005, 0.01), "[\N{MINUS SIGN}0.998, +0.50]"),
+        (
+            scale("neg_mcd_db").ends(-0.7, -0.5004, 0.5),
+            "[\N{MINUS SIGN}0.700, \N{MINUS SIGN}0.5004]",
+        ),
         (cells.arrow(94e6, 47.9e6, "B"), "94.0 MB → 47.9 MB"),
     ],
 )
@@ -516,6 +526,19 @@ def test_means_over_workloads_are_geometric_and_of_what_was_measured_on_several(
     margin = stats.t.ppf(0.975, 14) * error  # their degrees of freedom add up
     assert raw["energy_b_ratio_low"] == pytest.approx(0.6 * math.exp(-margin))
     assert not any("Geometric" in s.title for s in table(made[:1], POOLED).sections)
+
+
+def test_joules_that_cover_different_parts_have_no_mean() -> None:
+    both = [record(workload=w, grades=("B",), ratio=r) for w, r in (("one", 0.4), ("two", 0.9))]
+    found = table([both[0], of_scope(both[1], "gpu")], POOLED).sections[-1]
+    (values,) = found.values
+    raw = dict(zip(found.figures, values, strict=True))
+    assert raw["energy_b_ratio"] is None
+    assert 0.4 < raw["wall_ratio"] < 0.9
+    told = "they cover different parts: cpu+dram or gpu"
+    assert found.missing[0]["energy_b"] == f"joules have no mean: {told}"
+    loud = [note.text for note in found.notes if note.loud]
+    assert loud == [f"There is no mean of joules (B): {told}."]
 
 
 def test_means_of_two_protocols_of_one_name_are_told_apart() -> None:

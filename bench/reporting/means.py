@@ -11,7 +11,7 @@ from bench.flat import MEASURES
 from bench.reporting.cells import Cell
 from bench.reporting.columns import Column
 from bench.reporting.measures import CPU_SECONDS, ENERGY, MODELLED_ENERGY, SECONDS
-from bench.reporting.rows import Row
+from bench.reporting.rows import Row, scopes_apart
 from bench.statistics.pooling import Pooled, geometric_mean
 
 WORKLOAD = ("workload", "recipe_json")
@@ -25,7 +25,8 @@ class Mean:
     Attributes:
         key: What its rows have in common, the workload left out.
         rows: One per workload.
-        ratios: Geometric means of the measures that all of them have.
+        ratios: Geometric means of the measures that all of them have; of joules, where they cover
+            the same parts.
     """
 
     key: dict[str, Any]
@@ -53,8 +54,10 @@ class Mean:
 
     def why_absent(self, measure: str) -> str:
         """Return why there is no mean of a measure."""
-        lacking = [row for row in self.rows if measure not in row.ratios]
-        return f"{lacking[0].key['workload']}: {lacking[0].why_absent(measure)}"
+        for row in self.rows:
+            if measure not in row.ratios:
+                return f"{row.key['workload']}: {row.why_absent(measure)}"
+        return f"joules have no mean: {scopes_apart(self.rows, measure)}"
 
 
 def geometric_means(rows: Sequence[Row]) -> tuple[Mean, ...]:
@@ -74,6 +77,7 @@ def geometric_means(rows: Sequence[Row]) -> tuple[Mean, ...]:
         if len(single) > 1:
             key = {k: v for k, v in single[0].key.items() if k not in WORKLOAD}
             shared = [m for m in MEASURES if all(m in row.ratios for row in single)]
+            shared = [m for m in shared if not scopes_apart(single, m)]
             ratios = {m: geometric_mean([row.ratios[m] for row in single]) for m in shared}
             found.append(Mean(key, single, ratios))
     return tuple(found)

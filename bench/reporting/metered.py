@@ -11,7 +11,7 @@ from bench.reporting.cells import Note, listed, ratio
 from bench.reporting.judging import MEASURED
 from bench.reporting.measures import MODELLED, grade_of
 from bench.reporting.pairs import unavailable
-from bench.reporting.rows import Row
+from bench.reporting.rows import Row, scopes_apart
 
 _HOW: dict[Grade, str] = {"A": "a wall meter", "B": "hardware counters"}
 _BY_COUNTERS = ("cpu", "dram", "gpu")
@@ -50,6 +50,13 @@ def _what_is_counted(rows: Sequence[Row], measure: str) -> str:
         return text
     uncovered = [part for part in _BY_COUNTERS if not all(part in scope for scope in scopes)]
     return f"{text} Not counted: {', '.join([*uncovered, _BEYOND_COUNTERS])}."
+
+
+def not_averaged(rows: Sequence[Row]) -> Iterator[Note]:
+    """Yield which joules of rows have no mean, for they cover different parts."""
+    for measure in MEASURED:
+        if apart := scopes_apart(rows, measure):
+            yield Note(f"There is no mean of joules ({grade_of(measure)}): {apart}.", loud=True)
 
 
 def modelled(rows: Sequence[Row]) -> Iterator[Note]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.reporting import catalogue, hosts, means, notes
+from bench.reporting import catalogue, hosts, means, metered, notes
 from bench.reporting.cells import DASH, Cell, Note, listed
 from bench.reporting.columns import Column, Value, one_grade
 from bench.reporting.judging import MEASURED
@@ -208,7 +208,7 @@ def _of_means(found: Sequence[Row], spec: TableSpec) -> list[Section]:
             {n: v for n, v in zip(names, key, strict=True) if n in ("workload", *spec.sections)},
             members,
             means.COLUMNS,
-            (Note(note),),
+            (Note(note), *metered.not_averaged([row for one in members for row in one.rows])),
         )
         for key, members in groups.items()
     ]

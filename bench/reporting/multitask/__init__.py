@@ -14,7 +14,7 @@ from typing import Literal
 
 from bench.reporting import rows
 from bench.reporting.judging import JudgedQuality
-from bench.reporting.rows import Row
+from bench.reporting.rows import Row, scopes_apart
 from bench.statistics.pooling import Pooled
 
 BY = (*rows.BY, "served_on_json")
@@ -97,7 +97,8 @@ class Line:
         common: The tasks that all rows of the table were measured on.
         scores: By task.
         rows: By task, what it is made of: one row, or of a baseline all rows that share it.
-        ratios: Geometric means over the common tasks, by measure; one that not all have is absent.
+        ratios: Geometric means over the common tasks, by measure; one that not all have is absent,
+            and so are joules that do not cover the same parts in all.
         per_item: Likewise, joules or seconds per sample, of the variant or of the baseline.
         note: Footnote of the whole row.
         absent: By task, why there is no score; where not said, it was not measured.
@@ -142,7 +143,8 @@ class Line:
             members = self.rows[task.task]
             if not any(measure in row.ratios for row in members):
                 return f"{task.heading}: {members[0].why_absent(measure)}"
-        return NONE_IN_COMMON
+        apart = scopes_apart((row for _, row in self._common_rows()), measure)
+        return f"joules have no mean: {apart}" if apart else NONE_IN_COMMON
 
     def partial(self, measure: str) -> str | None:
         """Say so if only some of the pairs of a task have a measure."""

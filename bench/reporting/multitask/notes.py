@@ -48,6 +48,7 @@ def _means(group: Group) -> Iterator[Note]:
         "ratios is geometric, and its 95 % interval holds the errors of these tasks, each counted "
         "once: it speaks of no others. Intervals are not widened for the number of rows."
     )
+    yield from metered.not_averaged([row for task in group.common for row in _of_task(group, task)])
 
 
 def _any(group: Group, task: Task) -> bool:

@@ -24,7 +24,7 @@ from bench.reporting.multitask import (
 from bench.reporting.multitask.published import Published
 from bench.reporting.multitask.subjects import Measured, measured, subjects
 from bench.reporting.pooled import pooled
-from bench.reporting.rows import Row
+from bench.reporting.rows import Row, scopes_apart
 from bench.reporting.titles import titles
 from bench.statistics.pooling import geometric_mean
 
@@ -104,7 +104,7 @@ def _baseline(subject: Subject, found: ByTask, common: tuple[Task, ...]) -> Line
         common=common,
         scores={t: Score(_quality(rows), rows[0].quality.metric) for t, rows in found.items()},
         rows=found,
-        per_item=_over_tasks(arms, common, _mean),
+        per_item=_over_tasks(arms, found, common, _mean),
         note=_note(subject),
     )
 
@@ -114,6 +114,7 @@ def _compared(subject: Subject, found: ByTask, common: tuple[Task, ...]) -> Line
     each = {task: row for task, (row,) in found.items()}
     first = next(iter(each.values()))
     arms = {t: {m: variant for m, (_, variant) in r.per_item.items()} for t, r in each.items()}
+    ratios = {task: row.ratios for task, row in each.items()}
     return Line(
         kind="A/A" if first.is_noise_floor else "technique",
         subject=subject,
@@ -122,8 +123,8 @@ def _compared(subject: Subject, found: ByTask, common: tuple[Task, ...]) -> Line
         common=common,
         scores={t: Score(r.quality.variant, r.quality.metric, r.quality) for t, r in each.items()},
         rows=found,
-        ratios=_over_tasks({t: r.ratios for t, r in each.items()}, common, geometric_mean),
-        per_item=_over_tasks(arms, common, _mean),
+        ratios=_over_tasks(ratios, found, common, geometric_mean),
+        per_item=_over_tasks(arms, found, common, _mean),
         note=_note(subject),
     )
 
@@ -148,6 +149,7 @@ def _baseline_per_item(rows: Sequence[Row]) -> dict[str, float]:
 
 def _over_tasks(
     found: Mapping[str, Mapping[str, T]],
+    rows: ByTask,
     common: Sequence[Task],
     mean: Callable[[Sequence[T]], T],
 ) -> dict[str, T]:
@@ -155,13 +157,16 @@ def _over_tasks(
 
     Args:
         found: By task what it has, by measure.
+        rows: By task what that was taken from; joules that cover different parts have no mean.
         common: The tasks; there may be none, and then there is no mean.
         mean: Of one or more.
     """
     by_part = [[found[task.task] for task in part] for part in parts(common)]
-    shared = [m for m in MEASURES if all(m in has for part in by_part for has in part)]
     if not by_part:
         return {}
+    members = [row for task in common for row in rows[task.task]]
+    shared = [m for m in MEASURES if all(m in has for part in by_part for has in part)]
+    shared = [m for m in shared if not scopes_apart(members, m)]
     return {m: mean([mean([has[m] for has in part]) for part in by_part]) for m in shared}
 
 
