@@ -130,7 +130,7 @@ def _load(bout: Bout, arm: ArmName, batches: Sequence[Batch], gauge: Gauge) -> L
 def _measure(
     bout: Bout, gauge: Gauge, loads: Mapping[ArmName, Load], note: Callable[[], None]
 ) -> Outcome:
-    headline = available(gauge.meters.channels)[0]
+    headline = available(gauge.meters.channels, bout.runtime.torch_device.type)[0]
     spent = [0.0]
     teller = Teller(bout.live, "measure")
 

@@ -126,6 +126,14 @@ def quality(
     )
 
 
+def _uncounted(found: Sequence[Comparison]) -> str:
+    """Return why seconds lead."""
+    counted = [each.scope for each in found if each.is_counted]
+    if not counted:
+        return "no energy counter on this host"
+    return f"no energy counter of the device that serves, only of {' and of '.join(counted)}"
+
+
 def exploited(baseline: Arm, variant: Arm, time: Comparison) -> bool:
     """Return False if work fell by over 20 % and time by under 5 %: nominal sparsity only.
 
@@ -185,7 +193,7 @@ def verdict(
     conditions = (
         (invalid is None, f"the session is invalid: {invalid}"),
         (not changes_nothing, "A/A pair: it shows the noise floor, not a saving"),
-        (lead.measure == "energy_j", "no energy counter on this host"),
+        (lead.measure == "energy_j", _uncounted(found)),
         (lead.grade in MEASURED_GRADES, f"joules of grade {lead.grade} carry no headline"),
         (lead.high < 1, f"the ratio's interval reaches {lead.high:.3f}"),
         (of_quality.verdict == "non-inferior", f"{of_quality.metric} is {of_quality.verdict}"),

@@ -44,7 +44,7 @@ def record(
         searched: The search that found the variant's knobs, if one is to be charged.
     """
     outcome = measured.outcome
-    figures = available(measured.channels)
+    figures = available(measured.channels, pair.runtime.torch_device.type)
     found = conclusions.comparisons(outcome.windows, figures, outcome.discards)
     baseline = arm("baseline", cards[0], seen[0], outcome)
     variant = arm("variant", cards[1], seen[1], outcome, searched)

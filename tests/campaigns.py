@@ -90,6 +90,7 @@ def write_pair(
     drift: float = 0.01,
     stolen: Mapping[int, float] | None = None,
     weights: bool = False,
+    cuda: bool = False,
     **changes: Any,
 ) -> Path:
     """Simulate one pair, write its record as the store does, and return its folder.
@@ -113,6 +114,7 @@ def write_pair(
         drift: Linear drift of the machine over 40 blocks, a fraction.
         stolen: Share of the cores that the hypervisor keeps in a block's first window, by block.
         weights: Whether to write the artefacts below ``.artefacts``, a few kilobytes each.
+        cuda: Whether a GPU serves, of which no meter reads anything.
         changes: Fields of the record to set outright.
     """
     config = _config(root, workload, technique, protocol, seed, session_number, host, grades)
@@ -121,7 +123,7 @@ def write_pair(
     rules = Protocol(**{k: v for k, v in config["protocol"].items() if k != "_target_"})
     rng = _rng(host, workload, technique, seed, session_number)
     channels = dict(CHANNELS[grade] for grade in grades)
-    figures = available(channels)
+    figures = available(channels, "cuda" if cuda else "cpu")
     measured = _measure(
         rules, channels, figures[0], rng, seed, (1.0 if same else ratio, noise, drift), stolen or {}
     )
@@ -168,7 +170,7 @@ def write_pair(
         protocol=dataclasses.asdict(rules),
         runtime={k: v for k, v in config["runtime"].items() if k != "_target_"},
         config=config,
-        environment=_environment(host),
+        environment=_environment(host, cuda),
         data=data,
         baseline=arms[0],
         variant=arms[1],
@@ -500,7 +502,7 @@ def _session(
     )
 
 
-def _environment(host: str) -> dict[str, Any]:
+def _environment(host: str, cuda: bool) -> dict[str, Any]:
     return {
         "python": "3.11.7",
         "platform": "Linux-6.1-made-up",
@@ -512,7 +514,11 @@ def _environment(host: str) -> dict[str, Any]:
         "cpu_limit_cores": None,
         "gpus": None,
         "variables": {},
-        "served_on": {"device": "cpu", "threads": 8},
+        "served_on": {
+            "device": "made-up GPU" if cuda else "cpu",
+            "cuda": "12.8" if cuda else None,
+            "threads": 8,
+        },
         "doctor": None,
         "doctor_reason": "made up",
     }

@@ -75,6 +75,34 @@ def test_counters_lead_then_seconds_and_models_come_last() -> None:
     assert figures[0].scope == "cpu:0+dram:0"
 
 
+@pytest.mark.parametrize(
+    ("component", "device", "leads"),
+    [
+        ("gpu:1", "cuda", True),
+        ("gpu", "cuda", True),
+        ("gpu:0", "cpu", False),
+        ("cpu:0", "cpu", True),
+        ("cpu:0", "cuda", False),
+        ("dram:0", "cpu", False),
+        ("wall", "cuda", True),
+        ("soc:total", "cpu", True),
+        ("gpu:0", None, True),
+    ],
+)
+def test_joules_of_another_device_than_the_one_that_serves_do_not_lead(
+    component: str, device: str | None, leads: bool
+) -> None:
+    figures = available({"counters": (Channel(component, "a.counter", "B"),)}, device)
+    assert [f.measure for f in figures] == (
+        ["energy_j", "wall_s", "cpu_s"] if leads else ["wall_s", "cpu_s", "energy_j"]
+    )
+
+
+def test_a_reason_names_the_joules_that_were_counted_of_something_else() -> None:
+    reason = say(found=[FASTER, SAVES]).reason
+    assert reason == "no energy counter of the device that serves, only of cpu:0"
+
+
 def test_without_a_counter_wall_seconds_lead() -> None:
     channels = {"codecarbon": (Channel("cpu", "codecarbon.cpu_load", "C"),)}
     assert available(channels)[:2] == (WALL, CPU)

@@ -219,6 +219,15 @@ def test_a_verdict_names_the_first_condition_that_failed(
     assert found.verdict.reason == reason
 
 
+def test_joules_of_something_else_than_what_serves_are_shown_and_give_no_verdict() -> None:
+    made = record(grades=("B",))
+    wall = next(c for c in made.comparisons if c.measure == "wall_s")
+    (found,) = rows(frame(dataclasses.replace(made, comparison=wall)))
+    assert (found.lead, "energy_b" in found.ratios) == ("wall", True)
+    assert found.verdict.energy == "undecided"
+    assert found.verdict.reason == "no energy counter of the device that serves"
+
+
 def made_grades(made: Record) -> tuple[Any, ...]:
     return tuple(c.grade for c in made.comparisons if c.measure == "energy_j")
 

@@ -25,6 +25,7 @@ from bench.findings import Comparison
 from bench.measurement import conditions as measured_conditions
 from bench.measurement import latency as measured_latency
 from bench.measurement.protocol import Protocol
+from bench.records import from_json
 from bench.validate import claims, conditions, examination, family, place
 from bench.validate.__main__ import main
 
@@ -102,6 +103,8 @@ def test_results_as_they_were_measured_are_clean_even_for_a_submission(clean: Pa
     "changes",
     [
         {"grades": ("A", "B", "C")},
+        {"grades": ("A", "B"), "cuda": True},
+        {"grades": ("B",), "cuda": True},
         {"grades": ("C",)},
         {"grades": ()},
         {"noise": 0.05, "seed": 1},
@@ -115,10 +118,17 @@ def test_results_as_they_were_measured_are_clean_even_for_a_submission(clean: Pa
     ids=str,
 )
 def test_pairs_of_every_kind_are_clean(tmp_path: Path, changes: dict[str, Any]) -> None:
-    common = {k: v for k, v in changes.items() if k in ("grades", "protocol")}
+    common = {k: v for k, v in changes.items() if k in ("grades", "protocol", "cuda")}
     write_pair(tmp_path / "results", technique="none", **common)
     write_pair(tmp_path / "results", technique="bf16", **changes)
     assert examination.examine(tmp_path / "results", strict=True).findings == ()
+
+
+def test_the_joules_of_a_cpu_do_not_lead_where_a_gpu_serves(tmp_path: Path) -> None:
+    folder = write_pair(tmp_path / "results", grades=("B",), cuda=True)
+    found = from_json((folder / "record.json").read_text())
+    assert [c.measure for c in found.comparisons] == ["wall_s", "cpu_s", "energy_j"]
+    assert found.verdict.energy == "undecided"
 
 
 # Faults in one record. Each is planted by one function, and named by the check that must find it.

@@ -111,7 +111,7 @@ def under_load(
 
 def same_twice(opened: Meters, work: Work, protocol: Protocol = AA) -> Check:
     """Measure the same load against itself as any pair is measured: the interval contains 1."""
-    figure = available(opened.channels)[0]
+    figure = available(opened.channels, "cpu")[0]  # which the load works on
     load = Load(work, batch_items=1, request=lambda: work(1))
 
     with Bar("A/A pair") as bar:

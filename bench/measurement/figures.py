@@ -17,6 +17,11 @@ _BEST_FIRST: tuple[Grade, ...] = ("A", "B", "S")
 """Grades that may lead; S only where the sensors are simulated, and never in a table."""
 
 
+_PARTS = {"cpu": "cpu", "cuda": "gpu"}
+_WHOLE = ("wall", "soc")
+"""Components that hold every device."""
+
+
 class OriginError(ValueError):
     """Joules of one component with two origins: they are never added, divided or compared."""
 
@@ -36,6 +41,11 @@ class Figure:
     scope: str
     source: str
     grade: Grade
+
+    def covers(self, device: str) -> bool:
+        """Whether these are joules of a device, ``cpu`` or ``cuda``, or of more than that."""
+        parts = {component.partition(":")[0] for component in self.scope.split("+")}
+        return bool(parts & {*_WHOLE, _PARTS[device]})
 
     def of(self, span: Span | Phase) -> float | None:
         """Return joules or seconds of a span; ``None`` if a component is missing."""
@@ -61,11 +71,18 @@ WALL = Figure("wall_s", "clock", "clock", "none")
 CPU = Figure("cpu_s", "process tree", "clock", "none")
 
 
-def available(channels: Mapping[str, Sequence[Channel]]) -> tuple[Figure, ...]:
+def available(
+    channels: Mapping[str, Sequence[Channel]], device: str | None = None
+) -> tuple[Figure, ...]:
     """Return what can be compared, the one that leads first.
 
     The best grade leads, the first meter among equals; without a counter wall seconds lead.
-    Modelled joules (grade C) never do.
+    Modelled joules (grade C) never do, and no more do those of another device than the one that
+    works: an idle GPU's joules say nothing of a model that the CPU serves.
+
+    Args:
+        channels: By meter.
+        device: Type of the torch device that works; ``None`` where nobody knows.
     """
     joules = [
         Figure("energy_j", "+".join(c.component for c in group), meter, grade)
@@ -73,7 +90,8 @@ def available(channels: Mapping[str, Sequence[Channel]]) -> tuple[Figure, ...]:
         for grade in dict.fromkeys(channel.grade for channel in all_channels)
         if (group := [c for c in all_channels if c.grade == grade])
     ]
-    leading = [f for grade in _BEST_FIRST for f in joules if f.grade == grade]
+    covering = [f for f in joules if device is None or f.covers(device)]
+    leading = [f for grade in _BEST_FIRST for f in covering if f.grade == grade]
     rest = [f for f in joules if f not in leading]
     return (*leading, WALL, CPU, *rest)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -205,6 +205,11 @@ def verdict(seen: Evidence) -> Verdict:
     )
 
 
+def uncounted(ratios: Collection[str]) -> str:
+    """Say what has no energy counter, where seconds lead though joules may have been counted."""
+    return "of the device that serves" if set(MEASURED) & set(ratios) else "on this host"
+
+
 def contains_one(ratio: Pooled) -> bool:
     """Whether an interval of a ratio contains 1: what an A/A pair must show."""
     return ratio.low <= 1 <= ratio.high
@@ -218,7 +223,7 @@ def _conditions(seen: Evidence) -> tuple[tuple[bool, str], ...]:
     return (
         (seen.invalid is None, f"the session is invalid: {seen.invalid}"),
         (not seen.changes_nothing, "A/A pair: it shows the noise floor, not a saving"),
-        (seen.lead in MEASURED, "no energy counter on this host"),
+        (seen.lead in MEASURED, f"no energy counter {uncounted(seen.ratios)}"),
         (high < 1, f"the ratio's interval reaches {high:.3f}"),
         (_shows(seen, seen.lead) == "saves", f"p is {p:.2g}, adjusted for {seen.techniques} rows"),
         (

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bench.readings import Grade
+from bench.reporting import judging
 from bench.reporting.cells import Note, listed, ratio
 from bench.reporting.judging import MEASURED
 from bench.reporting.measures import MODELLED, grade_of
@@ -29,7 +30,8 @@ def joules(rows: Sequence[Row]) -> Iterator[Note]:
     uncounted = [row for row in rows if row.lead not in MEASURED]
     if not uncounted:
         return
-    where = "on this host" if len(uncounted) == len(rows) else "for some of these rows"
+    what = judging.uncounted({m for row in uncounted for m in row.ratios})
+    where = what if len(uncounted) == len(rows) else "for some of these rows"
     why = unavailable(
         text for row in uncounted for text in row.source.distinct("unavailable_json", row.positions)
     )

@@ -11,6 +11,7 @@ from bench.interruption import Interrupted
 from bench.isolation import in_fresh_process
 from bench.measurement.figures import Figure, available
 from bench.meters import Meters
+from bench.runtime import Runtime
 from bench.search import Search, SearchError, Tried
 from bench.tune import shown
 from bench.tune.plan import Plan
@@ -40,11 +41,11 @@ class Worker:
         """
         plan.require()
         any_pair = plan.pair({})
-        figure = in_fresh_process(leading, any_pair.meters)
+        figure = in_fresh_process(leading, any_pair.meters, any_pair.runtime)
         if plan.tuner.budget.joules is not None and figure.measure != "energy_j":
             raise SearchError(
-                f"tuner.budget.joules={plan.tuner.budget.joules:g}: no energy counter on this host "
-                f"(python -m bench.doctor says why); give tuner.budget.trials or .hours"
+                f"tuner.budget.joules={plan.tuner.budget.joules:g}: no energy counter of what "
+                f"serves (python -m bench.doctor says why); give tuner.budget.trials or .hours"
             )
         self.plan = plan
         self.finished: list[Tried] = []
@@ -112,7 +113,7 @@ class Worker:
         return Draft(taken.trial.number, drawn, self.plan.command(drawn), build)
 
 
-def leading(meters: Meters) -> Figure:
-    """Return what leads on this host: the best counted joules, else seconds."""
+def leading(meters: Meters, runtime: Runtime) -> Figure:
+    """Return what leads on this host: the best counted joules of what serves, else seconds."""
     with meters:
-        return available(meters.channels)[0]
+        return available(meters.channels, runtime.torch_device.type)[0]

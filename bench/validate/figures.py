@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +15,7 @@ from bench.findings import Comparison
 from bench.readings import ELSEWHERE, Phase
 from bench.statistics.ratios import sign_flip_p
 from bench.validate import Finding
-from bench.validate.case import Case, Channel, Columns
+from bench.validate.case import Case, Columns
 
 ENUMERATED = 16
 """Most blocks whose sign vectors are all written out here: 2**16 rows of 16 signs are 8 MB."""
@@ -39,18 +39,33 @@ class Figure(NamedTuple):
     grade: str
 
 
-def planned(channels: Sequence[Channel]) -> list[Figure]:
-    """Return what a session with these channels can compare, the one that leads first."""
+def planned(case: Case) -> list[Figure]:
+    """Return what the session can compare, the one that leads first."""
     groups: dict[tuple[str, str], list[str]] = {}
-    for channel in channels:
+    for channel in case.channels:
         groups.setdefault((channel.meter, channel.grade), []).append(channel.component)
     joules = [Figure("energy_j", "+".join(c), m, grade) for (m, grade), c in groups.items()]
+    leading = [
+        figure
+        for grade in LEADING
+        for figure in joules
+        if figure.grade == grade and _counts_what_serves(case, figure)
+    ]
     return [
-        *(figure for grade in LEADING for figure in joules if figure.grade == grade),
+        *leading,
         Figure("wall_s", "clock", "clock", "none"),
         Figure("cpu_s", "process tree", "clock", "none"),
-        *(figure for figure in joules if figure.grade not in LEADING),
+        *(figure for figure in joules if figure not in leading),
     ]
+
+
+def _counts_what_serves(case: Case, figure: Figure) -> bool:
+    """Whether joules are of the device that the record says served; of an unknown one they are."""
+    served_on = case.record.environment.get("served_on", {})
+    if served_on.get("cuda") is None and served_on.get("device") != "cpu":
+        return True
+    device = "cpu" if served_on["device"] == "cpu" else "gpu"
+    return any(name.split(":")[0] in ("wall", "soc", device) for name in figure.scope.split("+"))
 
 
 def values_of(case: Case, windows: Columns, figure: Figure) -> Values | None:
@@ -94,7 +109,7 @@ def check(case: Case) -> Iterator[Finding]:
     if (windows := case.tables.get("windows")) is None:
         return
     expected = []
-    for figure in planned(case.channels):
+    for figure in planned(case):
         found = arms_per_item(windows, values_of(case, windows, figure))
         if found is not None and (found[0] > 0).all() and (found[1] > 0).all():
             expected.append((figure, found))
@@ -210,7 +225,7 @@ def _infer(case: Case, windows: Columns) -> Iterator[Finding]:
 
 def _break_even(case: Case, windows: Columns) -> Iterator[Finding]:
     record = case.record
-    figure = planned(case.channels)[0]
+    figure = planned(case)[0]
     spent = [
         _spent(phase, figure)
         for name in ("search", "optimise", "convert")

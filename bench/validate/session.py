@@ -57,7 +57,7 @@ def _lengths(case: Case, windows: Columns) -> Iterator[Finding]:
 def _stopping(case: Case, windows: Columns) -> Iterator[Finding]:
     """The rule again, block by block: a block too few or too many shows that somebody chose."""
     rules = case.rules
-    found = arms_per_item(windows, values_of(case, windows, planned(case.channels)[0]))
+    found = arms_per_item(windows, values_of(case, windows, planned(case)[0]))
     if found is None:
         return  # a block is broken, and named by the check of blocks
     baseline, variant = found
@@ -143,7 +143,7 @@ def _idle_drift(case: Case) -> float | None:
 def _baseline_drift(case: Case, windows: Columns) -> float | None:
     """How far a parabola through the baseline's logarithms moves over the session."""
     chosen = windows["kept"] & (windows["arm"] == "baseline")
-    values = values_of(case, windows, planned(case.channels)[0])
+    values = values_of(case, windows, planned(case)[0])
     if values is None or chosen.sum() < 4 or not (values[chosen] > 0).all():
         return None
     start_ns = windows["start_ns"][chosen]
