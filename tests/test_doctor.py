@@ -211,13 +211,43 @@ def test_twice_the_work_takes_twice_the_joules_within_two_percent(
     joules: Callable[[int], float], ratio: float | None, verdict: str
 ) -> None:
     clocked = Clocked(joules)
-    meter = Powered("counters", "B", {"gpu:0": 0.0})
-    meter.read = lambda: Counts({"gpu:0": clocked.energy_j})  # type: ignore[method-assign]
+    meter = Powered("counters", "B", {"cpu:0": 0.0})
+    meter.read = lambda: Counts({"cpu:0": clocked.energy_j})  # type: ignore[method-assign]
     with Meters((meter,), required=True) as opened:
         made = list(checks.under_load(sensors.of(opened), opened, clocked.work, QUICK))
     check = next(c for c in made if c.name == "N against 2N")
     assert check.figure == (None if ratio is None else pytest.approx(ratio))
     assert check.verdict == verdict
+
+
+def test_an_idle_gpu_does_not_pass_a_check_under_load() -> None:
+    """At 50 W whatever the CPU does, twice the time is twice the joules, and proves nothing."""
+    meter = Powered("counters", "B", {"gpu:0": 50.0})
+    with Meters((meter,), required=True) as opened:
+        made = list(checks.under_load(sensors.of(opened), opened, lambda _: None, QUICK))
+    (check,) = [c for c in made if c.name == "N against 2N"]
+    assert (check.figure, check.verdict) == (None, "skipped")
+    assert "the load works on the CPU" in (check.remedy or "")
+    assert not [c for c in made if c.verdict == "pass"]
+
+
+def test_a_reading_that_is_lost_under_load_is_told_and_not_counted_as_nothing() -> None:
+    clocked = Clocked(lambda n: 4.0 * n)
+    meter = Powered("counters", "B", {"cpu:0": 0.0})
+    reads = iter(range(100))
+
+    def read() -> Counts:
+        if next(reads) == 3:  # the end of the second run of four
+            return Counts({}, {"cpu:0": "unplugged"})
+        return Counts({"cpu:0": clocked.energy_j})
+
+    with Meters((meter,), required=True) as opened:
+        found = sensors.of(opened)
+        meter.read = read  # type: ignore[method-assign]
+        made = list(checks.under_load(found, opened, clocked.work, QUICK))
+    (check,) = [c for c in made if c.name == "N against 2N"]
+    assert (check.figure, check.verdict) == (None, "fail")
+    assert "a reading was lost" in (check.remedy or "")
 
 
 @pytest.mark.parametrize("lost", [False, True])
