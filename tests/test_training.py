@@ -145,7 +145,7 @@ def test_training_reads_the_training_split_only() -> None:
         (1.5, 32, None, 6, 164),  # 100 + 32 + 32
         (2.0, 128, None, 2, 200),
         (2.0, 32, 3, 3, 96),
-        (0.1, 32, 5, 5, 132),  # steps win over epochs: 100 + 32
+        (0.1, 32, 5, 1, 32),  # a cap makes no training longer
     ],
 )
 def test_steps_and_examples_are_counted_as_they_were_done(

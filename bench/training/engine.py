@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -123,7 +124,7 @@ def engine(
         training,
         judge,
         model=model,
-        args=_arguments(training, seed, place, judge is not None, run),
+        args=_arguments(training, len(examples), seed, place, judge is not None, run),
         train_dataset=cast("Any", examples),
         eval_dataset=cast("Any", examples) if judge is not None else None,  # its own is never read
         data_collator=_as_fetched,
@@ -133,13 +134,13 @@ def engine(
 
 
 def _arguments(
-    training: Training, seed: int, place: Path, looks: bool, run: Path | None
+    training: Training, examples: int, seed: int, place: Path, looks: bool, run: Path | None
 ) -> TrainingArguments:
     chosen_by_loss = training.restore_best or training.patience is not None
     arguments = TrainingArguments(
         output_dir=str(place),
         num_train_epochs=training.epochs,
-        max_steps=training.max_steps or -1,
+        max_steps=_most_steps(training, examples),
         per_device_train_batch_size=training.batch_size,
         gradient_accumulation_steps=training.accumulation,
         learning_rate=training.peak,
@@ -170,6 +171,17 @@ def _arguments(
     # Several GPUs would be driven by DataParallel, on batches so many times as large.
     arguments._n_gpu = min(1, arguments.n_gpu)
     return arguments
+
+
+def _most_steps(training: Training, examples: int) -> int:
+    """Return at how many steps to stop before the epochs are over; -1 if these end first.
+
+    The engine itself would go on past the epochs, a stage's own few ones too.
+    """
+    batches = math.ceil(examples / (training.batch_size * training.processes))
+    steps = math.ceil(training.epochs * math.ceil(batches / training.accumulation))
+    capped = training.max_steps is not None and training.max_steps < steps
+    return cast("int", training.max_steps) if capped else -1
 
 
 def _tensorboard(folder: Path) -> TrainerCallback:

@@ -77,7 +77,8 @@ class Training:
         workers: Processes that fetch batches; 0 fetches in the training process.
         processes: Devices of this host that train together, a process for each; a step then takes
             ``processes * batch_size * accumulation`` examples.
-        max_steps: Stop after so many optimiser steps; ``None`` trains the epochs out.
+        max_steps: Stop after so many optimiser steps, if the epochs are not over before; ``None``
+            trains them out. Stages of a technique that train stop there as well.
         validation: Fraction of the training split, in [0, 1), drawn by the seed, that is looked at
             now and then and not trained on. Looking is charged to training.
         evaluate_every: Optimiser steps from one look to the next, below 1 a fraction of all steps;
