@@ -23,7 +23,7 @@ from bench.artefacts import read_card
 from bench.meters import Meters
 from bench.production import Order, produce
 from bench.training import Course, resuming, task_loss, train
-from bench.training.following import TrainingError
+from bench.training.following import Listener, TrainingError, Unheard
 from bench.training.recipe import OPTIMIZERS, SCHEDULES, Training
 from bench.training.schedules import scheduler, warmup_steps
 from bench.workloads import Batch, Workload
@@ -175,6 +175,66 @@ def test_a_killed_training_ends_with_the_same_bits(name: str, at: int, tmp_path:
     again = workload.build(5)
     train(again, dataclasses.replace(course, place=place), Nobody())
     assert same_tensors(again.state_dict(), whole.state_dict())
+
+
+class Breaker(Nobody):
+    """Breaks off at a step; keeps the steps that were looked at, and what was noted."""
+
+    def __init__(self, at: int = 0) -> None:
+        self.at, self.looks = at, []  # type: ignore[var-annotated]
+        self.noted_kinds: list[str] = []
+
+    def stepped(self, step: int, steps: int, items: int) -> None:
+        if step == self.at:
+            raise KeyboardInterrupt
+
+    def validated(self, step: int, loss: float, metric: float) -> None:
+        self.looks.append(step)
+
+    def noted(self, step: int, kind: str, text: str) -> None:
+        self.noted_kinds.append(kind)
+
+
+def test_patience_does_not_begin_anew_where_a_training_goes_on(tmp_path: Path) -> None:
+    """No look improves by 9 nats: patience ends at the fourth look, the first being the best."""
+    recipe = replace(
+        RECIPE, epochs=30.0, validation=0.36, patience=3, improvement=9.0, guard="off", save_every=2
+    )  # two steps an epoch
+    workload = Tiny()
+    course = Course(workload, recipe, task_loss(workload, recipe), 5, place=tmp_path)
+    first, second = Breaker(7), Breaker()
+    with pytest.raises(KeyboardInterrupt):
+        train(workload.build(5), course, first)
+    train(workload.build(5), course, second)
+    assert (first.looks, second.looks) == ([2, 4, 6], [8])
+    assert second.noted_kinds == ["resumed", "stopped"]
+
+
+def test_a_guard_remembers_the_losses_from_before_a_resumption(tmp_path: Path) -> None:
+    recipe = replace(RECIPE, epochs=3.0, validation=0.36, save_every=2)
+    workload = Tiny()
+    course = Course(workload, recipe, task_loss(workload, recipe), 5)
+    watch, place = Unheard(), tmp_path / "broken off"
+    seen: list[Listener] = []
+
+    def listen(found: Any, place: Path, watch: Any) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            plain = Listener.on_train_end
+
+            def ended(self: Listener, *args: Any, **kwargs: Any) -> None:
+                seen.append(self)
+                plain(self, *args, **kwargs)
+
+            patch.setattr(Listener, "on_train_end", ended)
+            train(workload.build(5), dataclasses.replace(found, place=place), watch)
+
+    listen(course, tmp_path / "whole", watch)
+    with pytest.raises(KeyboardInterrupt):
+        listen(course, place, Breaker(5))
+    listen(course, place, watch)
+    whole, again = (listener.overfitting for listener in seen)
+    assert (again.first, again.best, again.best_step) == (whole.first, whole.best, whole.best_step)
+    assert again._losses == whole._losses
 
 
 def test_a_checkpoint_that_was_being_written_is_not_gone_on_from(tmp_path: Path) -> None:

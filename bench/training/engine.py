@@ -163,6 +163,7 @@ def _arguments(
         load_best_model_at_end=training.restore_best,
         save_strategy="best" if training.restore_best else "no",
         save_total_limit=training.keep_saved,
+        restore_callback_states_from_checkpoint=True,  # of patience
         report_to=[name for name in training.trackers if name != "tensorboard"],
         run_name=None if run is None else run.name,
         project="joulebench",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from transformers import TrainerCallback
+from transformers.trainer_utils import IntervalStrategy
 
 from bench import interruption, whole
 from bench.training import memory
@@ -71,6 +72,14 @@ class Listener(TrainerCallback):
         self.flagged = False
         self.far_in_a_row = 0
 
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Learn what was seen until the checkpoint that is gone on from, if there is one."""
+        for seen in state.log_history:
+            if "loss" in seen:
+                self._follow(float(seen["loss"]))
+            elif "eval_loss" in seen and self._parted(seen["step"], seen["eval_loss"]) is not None:
+                self.flagged = True
+
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Pass a loss on.
 
@@ -81,14 +90,21 @@ class Listener(TrainerCallback):
         if "loss" not in logs:
             return
         loss = float(logs["loss"])
+        self._follow(loss)
         self._require_sound(loss, f"at step {state.global_step} of {state.max_steps}")
-        self.overfitting.trained(loss)
         self.watch.logged(state.global_step, loss, float(logs["learning_rate"]))
 
-    def _require_sound(self, loss: float, where: str) -> None:
+    def _follow(self, loss: float) -> None:
         first = self.overfitting.first
         far = first is not None and loss > max(DIVERGED * first, DIVERGED + first)
         self.far_in_a_row = self.far_in_a_row + 1 if far else 0
+        self.overfitting.trained(loss)
+
+    def _parted(self, step: int, loss: float) -> str | None:
+        return None if self.training.guard == "off" else self.overfitting.looked(step, loss)
+
+    def _require_sound(self, loss: float, where: str) -> None:
+        first = self.overfitting.first
         if math.isfinite(loss) and (self.far_in_a_row < 2 or self.training.guard == "off"):
             return
         said = f"{loss:.3g} ({first:.3g} at first)" if math.isfinite(loss) else f"{loss}"
@@ -111,17 +127,22 @@ class Listener(TrainerCallback):
         step, training = state.global_step, self.training
         self.after_step(step / state.max_steps)
         self.watch.stepped(step, state.max_steps, kwargs["model"].items)
-        due = training.save_every and (step % training.save_every == 0 or step == state.max_steps)
-        if due or interruption.asked():
+        if self._due(state) and not _look_follows(args, state):
             control.should_save = True
         if control.should_evaluate:
             control.should_log = True  # a look is held against the loss of now
         memory.require_within(training.memory_limit_gb)
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Ask for the loss of now where a look follows."""
+        """Ask for the loss of now where a look follows, and for what is due after it."""
         if control.should_evaluate:
             control.should_log = True
+            control.should_save |= self._due(state)
+
+    def _due(self, state: Any) -> bool:
+        step, every = state.global_step, self.training.save_every
+        due = every is not None and (step % every == 0 or step == state.max_steps)
+        return due or interruption.asked() is not None
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Pass a look on; stop at the target, or where the model learns its rows by heart."""
@@ -131,7 +152,7 @@ class Listener(TrainerCallback):
         if self.training.target is not None and metric >= self.training.target:
             self.watch.noted(step, "stopped", f"{self.metric} {metric:.4f} has reached the target")
             control.should_training_stop = True
-        wrong = None if self.training.guard == "off" else self.overfitting.looked(step, loss)
+        wrong = self._parted(step, loss)
         if wrong is None or self.flagged:
             return
         self.flagged = True
@@ -163,3 +184,9 @@ class Listener(TrainerCallback):
                 f"after {state.global_step} of {state.max_steps} steps: no improvement of the "
                 f"validation loss at {self.training.patience} looks",
             )
+
+
+def _look_follows(args: Any, state: Any) -> bool:
+    """Whether the epoch ends here with a look, without which a checkpoint would lose it."""
+    ends = math.isclose(state.epoch, round(state.epoch)) or state.global_step == state.max_steps
+    return bool(ends and args.eval_strategy == IntervalStrategy.EPOCH)
