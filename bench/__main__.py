@@ -45,7 +45,7 @@ def job(cfg: DictConfig) -> None:
 
     hush()
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-    point = point_of(config, digests.folder_digest(config["data"]["root"]))
+    point = point_of(config, digests.inputs_digest(config))
     interruption.watch()
     with outcomes.noted(own_folder(), point.name, point.place) as ledger, interruption.at_once():
         _see_through(config, point, ledger)

@@ -49,7 +49,7 @@ class Pair:
         place: Folder of the record.
         artefacts: Folder of the trained models, shared by all pairs.
         config: The resolved configuration, for the record.
-        data_digest: Of the names and sizes in the data folder, if there is one.
+        data_digest: Of the data and models that are the user's own, if there are any.
         host: Name of the machine.
         replace: Whether a record that stands there is measured again.
         stage: Which part of it is done.

@@ -33,7 +33,7 @@ class Point:
     Attributes:
         name: For people: workload, technique, seed.
         place: Folder of its record, named by all that is asked for and by the data that is there.
-        data_digest: Of the names and sizes in the data folder, if there is one.
+        data_digest: Of the data and models that are the user's own, if there are any.
     """
 
     name: str

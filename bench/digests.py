@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
-from importlib.metadata import version
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +22,11 @@ _ASKED_FOR = (
 _SHAPING_CODE = ("workloads", "techniques", "training", "production.py")
 _SHAPING_LIBRARIES = (
     *("torch", "torchao", "torchvision", "torch-pruning"),
-    *("transformers", "tokenizers", "peft", "datasets", "numpy"),
+    *("transformers", "tokenizers", "accelerate", "peft", "datasets", "numpy"),
+    *("scikit-learn", "pillow", "timm", "bitsandbytes"),
 )
+_OF_MODELS = ("model", "vocabulary", "weights", "student")
+"""Knobs of workloads and techniques that may name a file or folder of the user's."""
 
 
 def digest(parts: Mapping[str, Any]) -> str:
@@ -35,7 +40,7 @@ def pair_digest(config: Mapping[str, Any], data: str | None) -> str:
 
     Args:
         config: The resolved configuration.
-        data: ``folder_digest`` of the data.
+        data: ``inputs_digest`` of it.
     """
     asked = {key: config[key] for key in _ASKED_FOR}
     # Where the data lies says nothing about what it is; its digest does.
@@ -58,14 +63,74 @@ def code_digest() -> str:
 
 
 def library_versions() -> dict[str, str]:
-    """Return the versions of the libraries that shape a trained model."""
-    return {name: version(name) for name in _SHAPING_LIBRARIES}
+    """Return the versions of the libraries that shape a trained model, of those installed."""
+    found = {}
+    for name in _SHAPING_LIBRARIES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def labels_sha256(labels: np.ndarray) -> str:
     """Return a digest of labels: classes as 64-bit integers, scores as 64-bit floats."""
     whole = bool((labels % 1 == 0).all())
     return hashlib.sha256(labels.astype("<i8" if whole else "<f8").tobytes()).hexdigest()
+
+
+def inputs_digest(
+    config: Mapping[str, Any], listed: Callable[[str | None], str | None] | None = None
+) -> str | None:
+    """Return a digest of what a pair reads of the user's: data, and models that lie in a folder.
+
+    Args:
+        config: The resolved configuration.
+        listed: ``folder_digest``, or one that remembers.
+
+    Returns:
+        That of the data alone where all models come from a hub or a package, whose names say what
+        they are; ``None`` where there are no data of the user's either.
+    """
+    data = (listed or folder_digest)(config["data"]["root"])
+    knobs = sorted({value for part in ("workload", "technique") for value in _models(config[part])})
+    places = [path for path in (Path(value).expanduser() for value in knobs) if path.exists()]
+    if not places:
+        return data
+    return digest({"data": data, "models": [_content_digest(place) for place in places]})
+
+
+def _models(knobs: Any) -> Iterator[str]:
+    """Yield the values of knobs that may name a model, of a chain's links as well."""
+    if isinstance(knobs, Mapping):
+        for name, value in knobs.items():
+            if isinstance(value, str) and name in _OF_MODELS:
+                yield value
+            yield from _models(value)
+    elif isinstance(knobs, Sequence) and not isinstance(knobs, str):
+        for knob in knobs:
+            yield from _models(knob)
+
+
+def _content_digest(place: Path) -> str:
+    """Return a digest of a file, or of all files below a folder: weights keep their size."""
+    files = [place] if place.is_file() else [p for p in sorted(place.rglob("*")) if p.is_file()]
+    top = place.parent if place.is_file() else place
+    return digest(
+        {
+            file.relative_to(top).as_posix(): _file_digest(file, *_version(file.stat()))
+            for file in files
+        }
+    )
+
+
+def _version(found: os.stat_result) -> tuple[int, int]:
+    return found.st_size, found.st_mtime_ns
+
+
+@cache
+def _file_digest(file: Path, size: int, modified_ns: int) -> str:
+    """Return a digest of a file's content; once a process, for that of weights takes seconds."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def folder_digest(root: str | None) -> str | None:

@@ -145,6 +145,7 @@ def _make(
     if source is not None and not stages:
         return source  # A/A: the variant is the baseline
     workload = {k: v for k, v in pair.config["workload"].items() if k not in _NOT_SHAPING}
+    device = pair.runtime.torch_device.type
     digest = digests.digest(
         {
             "workload": workload,
@@ -152,7 +153,8 @@ def _make(
             "technique": pair.config["technique"] if stages else None,
             "seed": pair.seed,
             "data": pair.data_digest,
-            "device": pair.runtime.torch_device.type,
+            "device": device,
+            "tf32": pair.runtime.tf32 if device == "cuda" else None,
             "code": digests.code_digest(),
             "libraries": digests.library_versions(),
         }

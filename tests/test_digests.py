@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import shutil
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +85,56 @@ def test_the_digest_of_a_data_folder_sees_what_lies_behind_links(tmp_path: Path)
     before = digests.folder_digest(str(root))
     (elsewhere / "image").write_text("1")
     assert digests.folder_digest(str(root)) != before
+
+
+def asked(**knobs: Any) -> dict[str, Any]:
+    workload = {"name": "w", "model": "org/name", "vocabulary": None, "weights": None}
+    technique = {"name": "t", "student": "3L"}
+    return {
+        "data": {"root": knobs.pop("root", None)},
+        "workload": workload | {k: v for k, v in knobs.items() if k in workload},
+        "technique": technique | {k: v for k, v in knobs.items() if k not in workload},
+    }
+
+
+def test_models_by_name_leave_the_digest_of_the_data_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "rows").write_text("1")
+    root = str(tmp_path / "data")
+    assert digests.inputs_digest(asked()) is None
+    assert digests.inputs_digest(asked(root=root)) == digests.folder_digest(root)
+    assert digests.inputs_digest(asked(weights="IMAGENET1K_V2")) is None
+
+
+@pytest.mark.parametrize("knob", ["model", "vocabulary", "weights", "student", "stages"])
+def test_a_model_in_a_folder_is_told_by_its_content(knob: str, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    weights = folder / "model.safetensors"
+    weights.write_bytes(b"old weights")
+    named: Any = [{"student": str(folder)}] if knob == "stages" else str(folder)
+    old = digests.inputs_digest(asked(**{knob: named}))
+    assert old is not None
+    assert digests.inputs_digest(asked(**{knob: named})) == old
+    weights.write_bytes(b"new weights")  # of the same architecture, and so of the same size
+    os.utime(weights, ns=(1, 1))
+    assert digests.inputs_digest(asked(**{knob: named})) != old
+    weights.write_bytes(b"old weights")
+    os.utime(weights, ns=(2, 2))
+    assert digests.inputs_digest(asked(**{knob: named})) == old
+
+
+def test_a_sweep_lists_the_data_once_and_reads_weights_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = tmp_path / "weights.safetensors"
+    weights.write_bytes(b"weights")
+    roots: list[str | None] = []
+    listed = cache(lambda root: roots.append(root))
+    first = digests.inputs_digest(asked(weights=str(weights)), listed)
+    monkeypatch.setattr(hashlib, "file_digest", lambda *_: pytest.fail("read again"))
+    assert digests.inputs_digest(asked(weights=str(weights), student="4L"), listed) == first
+    assert roots == [None]
 
 
 def test_the_digest_of_code_changes_with_the_source_that_shapes_models(

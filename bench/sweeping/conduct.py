@@ -9,6 +9,7 @@ import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,7 @@ def _look(config: DictConfig, batch: Sequence[Sequence[str]]) -> _Found:
     begin = time.monotonic()
     here = preflight.launched_here(config)
     looker = preflight.Looker(float(config.sweep.look_s))
-    data: dict[str | None, str | None] = {}
+    listed = cache(digests.folder_digest)
     earlier: Earlier | None = None
     planned: list[Planned] = []
     refused: list[tuple[str, str]] = []
@@ -130,10 +131,7 @@ def _look(config: DictConfig, batch: Sequence[Sequence[str]]) -> _Found:
     needed = 0.0
     asked: dict[str, Any] = {}
     for asked in preflight.composed(config, batch):
-        root = asked["data"]["root"]
-        if root not in data:
-            data[root] = digests.folder_digest(root)
-        point = point_of(asked, data[root])
+        point = point_of(asked, digests.inputs_digest(asked, listed))
         if not here:
             planned.append(Planned(point.name, None, False, None))
             continue

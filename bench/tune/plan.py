@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -70,8 +70,13 @@ class Plan:
 
     @cached_property
     def data_digest(self) -> str | None:
-        """Of the names and sizes in the data folder, if there is one; listed once a search."""
-        return digests.folder_digest(self.config["data"]["root"])
+        """Of the data and models that are the user's own, if there are any."""
+        return digests.inputs_digest(self.config, self._listed)
+
+    @cached_property
+    def _listed(self) -> Callable[[str | None], str | None]:
+        """Lists the data folder once a search."""
+        return cache(digests.folder_digest)
 
     @property
     def own_baselines(self) -> bool:
@@ -113,7 +118,7 @@ class Plan:
         del config["tuner"]  # a record is of a pair, whoever chose its knobs
         config["store"]["root"] = str(self.folder / "records")
         config["force"] = False  # what a trial has measured is kept
-        return pair_of(config, point_of(config, self.data_digest))
+        return pair_of(config, point_of(config, digests.inputs_digest(config, self._listed)))
 
     def command(self, drawn: Mapping[str, Value]) -> str:
         """Return the command that measures a drawn point under the protocol of a paper.
