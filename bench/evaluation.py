@@ -114,7 +114,6 @@ def evaluate(look: Look) -> None:
     """Evaluate the artefact and keep the result beside it."""
     look.runtime.set_up(cold=True)
     model = artefacts.load(look.workload, look.stages, look.seed, look.folder)
-    outputs = facts.probe(look.workload, look.runtime, model, facts.probe_batch(look.workload))
     model = look.runtime.place(model)
     # A batch as it is served: a compiled model is compiled for its shape.
     batch, _ = next(_batches(look.workload.test_examples(), 1, look.workload.batch_size))
@@ -126,12 +125,15 @@ def evaluate(look: Look) -> None:
         )
         with gauge.span("evaluate"):
             labels, predictions = _predict(look, model, served)
+    peak_memory_bytes = facts.peak_memory_bytes(look.runtime)
+    # Not before: a probe may hold more examples than are served at once.
+    outputs = facts.probe(look.workload, look.runtime, model, facts.probe_batch(look.workload))
     result = Evaluation(
         labels=tuple(labels.tolist()),
         predictions=tuple(predictions.tolist()),
         metrics=dict(look.workload.score(labels, predictions)),
         phases={s.name: s.as_phase(items=len(labels)) for s in gauge.spans},
-        peak_memory_bytes=facts.peak_memory_bytes(look.runtime),
+        peak_memory_bytes=peak_memory_bytes,
         kernels=facts.kernels(look.workload, look.runtime, served, batch),
         simulations=facts.simulations(model),
         reload_exact=bool(torch.equal(outputs, artefacts.load_probe(look.folder))),

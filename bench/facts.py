@@ -15,20 +15,23 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode, register_flop_formula
 
 from bench.runtime import Runtime
-from bench.workloads import Batch, Workload
+from bench.workloads import Batch, Workload, first_of
 
-PROBE_EXAMPLES = 32
-"""Test examples whose outputs are kept with an artefact, to check that it reloads exactly."""
+PROBE_EXAMPLES = 4
+"""Test examples whose outputs are kept with an artefact, to check that it reloads exactly. More
+than one: what libraries answer to a single one may be up to where the weights lie in memory."""
 
 SIMULATIONS = ("FakeQuantize", "FakeQuantized", "Observer", "ParametrizationList")
 """Parts of class names of modules that simulate compression instead of doing it."""
 
 
 def probe_batch(workload: Workload) -> Batch:
-    """Return the first test examples: what a fresh process must answer as the maker did."""
+    """Return the first test examples: what a fresh process must answer as the maker did.
+
+    They are the same at every ``batch_size``: an artefact may be served at several.
+    """
     examples = workload.test_examples()
-    count = min(PROBE_EXAMPLES, workload.batch_size, len(examples))
-    return examples.__getitems__(range(count))
+    return examples.__getitems__(first_of(examples, min(PROBE_EXAMPLES, len(examples))))
 
 
 def probe(workload: Workload, runtime: Runtime, model: nn.Module, batch: Batch) -> Tensor:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save_file
-from tiny import EAGER, Tiny
+from tiny import EAGER, Tiny, same_tensors, tiny_language
 from torch import nn
 from torch.ao.quantization import FakeQuantize, MinMaxObserver
 from torch.nn.utils import parametrize, prune
@@ -45,12 +48,25 @@ def test_multiply_accumulates_are_those_of_one_example_by_hand(dtype: torch.dtyp
 def test_the_probe_is_the_first_examples_and_its_answers_are_the_models() -> None:
     workload = Tiny()
     batch = facts.probe_batch(workload)
-    assert torch.equal(batch["pixels"], workload.test_examples().pixels[:16])  # one batch
-    assert len(facts.probe_batch(Tiny(count=5))["labels"]) == 5
+    assert torch.equal(batch["pixels"], workload.test_examples().pixels[:4])
+    assert len(facts.probe_batch(Tiny(count=3))["labels"]) == 3
     model = workload.build(0)
     answers = facts.probe(workload, EAGER, model, batch)
     with torch.inference_mode():
         assert torch.equal(answers, model.eval()(batch["pixels"]))
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 64])
+@pytest.mark.parametrize("make", [Tiny, partial(tiny_language, layers=1)], ids=["images", "texts"])
+def test_the_probe_is_the_same_however_many_are_served_at_once(
+    make: Callable[[], Any], batch_size: int
+) -> None:
+    """Texts stand in batches of like length, so how many a batch holds says where they stand."""
+    one = make()
+    other = replace(one, batch_size=batch_size)
+    places = [getattr(w.test_examples(), "order", None) for w in (one, other)]
+    assert places[0] is None or not torch.equal(places[0], places[1])
+    assert same_tensors(facts.probe_batch(one), facts.probe_batch(other))
 
 
 @pytest.mark.parametrize("scheme", ["int8_weight_only", "int8_dynamic"])

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 Batch = dict[str, Tensor]
@@ -45,6 +46,12 @@ def lengths_of(examples: Examples) -> Sequence[int] | None:
     """Return how long each example is, if batches are to hold examples of like length."""
     found: Sequence[int] | None = getattr(examples, "lengths", None)
     return found
+
+
+def first_of(examples: Examples, count: int) -> list[int]:
+    """Return the places of the first examples as the data have them, however they are batched."""
+    order: Tensor | None = getattr(examples, "order", None)
+    return list(range(count)) if order is None else torch.argsort(order)[:count].tolist()
 
 
 @dataclass(frozen=True)
