@@ -11,6 +11,8 @@ import re
 import zipfile
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from xml.etree import ElementTree
 
 import pandas as pd
@@ -21,7 +23,7 @@ from campaigns import write_campaign
 from viewing import seen, tell
 
 from bench import live, locks, report
-from bench.dashboard import printing, standalone
+from bench.dashboard import printing, server, standalone
 from bench.dashboard import take as taking
 from bench.dashboard.data import (
     choosing,
@@ -306,3 +308,34 @@ def test_frames_of_the_reader_are_not_needed_to_read_a_table() -> None:
     frame = pd.read_csv(io.BytesIO(content), comment="#")
     assert frame["a"][0] == 0.1 + 0.2
     assert frame["b"].isna().all()
+
+
+def test_weights_that_are_under_way_wait_while_windows_are_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_LOOK_S", 0.01)
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(bytes(3 * server.Patient.chunk_size))
+    sent: list[int] = []
+    waited: list[int] = []
+
+    class Latest:
+        @property
+        def resting(self) -> bool:
+            """Whether windows are measured: when two messages are out, for the next five looks."""
+            if len(sent) < 2 or len(waited) == 5:
+                return False
+            waited.append(len(sent))
+            return True
+
+    async def send(message: Any) -> None:
+        sent.append(len(message.get("body", b"")))
+
+    async def receive() -> Any:
+        return await asyncio.Event().wait()  # the browser stays
+
+    watcher: Any = SimpleNamespace(latest=Latest())
+    response = server.Patient(path, watcher, "w")
+    asyncio.run(response({"type": "http", "method": "GET", "headers": []}, receive, send))
+    assert waited == [2] * 5
+    assert sum(sent) == path.stat().st_size

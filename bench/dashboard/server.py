@@ -6,6 +6,7 @@ import asyncio
 import gc
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote
 
@@ -13,9 +14,11 @@ import uvicorn
 from fastapi import Request, Response
 from fastapi.responses import FileResponse, PlainTextResponse
 from nicegui import app, ui
+from starlette.types import Message, Receive, Scope, Send
 
 from bench.dashboard.data import audio, models
 from bench.dashboard.data.folder import BrokenError
+from bench.dashboard.data.watching import Watcher
 from bench.dashboard.gate import Gate
 from bench.dashboard.language import ENGLISH, Words, languages
 from bench.dashboard.pages import compare, data, doctor, kitchen, overview, pair, run
@@ -151,7 +154,26 @@ async def _weights(shelf: Shelf, request: Request) -> Response:
     shelf.undisturbed()
     digest = request.path_params["digest"]
     path = models.weights(shelf.watcher.folder, digest)
-    return FileResponse(path, filename=f"{digest}-{models.WEIGHTS}")
+    return Patient(path, shelf.watcher, f"{digest}-{models.WEIGHTS}")
+
+
+class Patient(FileResponse):
+    """A large file that waits, wherever it is, while windows are measured on this host."""
+
+    def __init__(self, path: Path, watcher: Watcher, filename: str) -> None:
+        """Hand over a file under a name."""
+        super().__init__(path, filename=filename)
+        self.watcher = watcher
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the file, a part at a time."""
+
+        async def send_later(message: Message) -> None:
+            while self.watcher.latest.resting:
+                await asyncio.sleep(_LOOK_S)
+            await send(message)
+
+        await super().__call__(scope, receive, send_later)
 
 
 async def _audio(shelf: Shelf, request: Request) -> Response:
