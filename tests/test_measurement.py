@@ -437,6 +437,19 @@ def test_a_meter_that_changes_its_source_within_a_session_ends_it(
             runner.run()
 
 
+def test_the_host_is_looked_at_before_joules_that_come_late_are_waited_for(
+    monkeypatch: pytest.MonkeyPatch, meter: FakeMeter
+) -> None:
+    """A wall meter's log may be a minute behind: by then the clocks are those of an idle host."""
+    done: list[str] = []
+    read, between = HostState.read, Meters.between
+    monkeypatch.setattr(HostState, "read", lambda: (done.append("host"), read())[1])
+    monkeypatch.setattr(Meters, "between", lambda *a: (done.append("joules"), between(*a))[1])
+    with Meters((meter,), required=True) as meters, Gauge(meters, lambda: None).span("window"):
+        done.clear()
+    assert done == ["host", "joules"]
+
+
 def test_an_empty_window_is_charged_what_passes_between_its_reads(
     clock: FakeClock, meter: FakeMeter
 ) -> None:

@@ -184,6 +184,20 @@ def test_a_trial_that_was_finished_but_not_told_is_kept(tmp_path: Path) -> None:
     assert heir._study.get_trials()[0].values == [made.quality.variant, made.comparison.ratio]  # type: ignore[union-attr]
 
 
+def test_the_last_trial_of_a_search_is_written_though_its_worker_died_before_it_did(
+    tmp_path: Path,
+) -> None:
+    dead = study(tmp_path, trials=1)
+    taken = dead.take()
+    assert isinstance(taken, Taken)
+    dead._write = lambda: None  # type: ignore[method-assign]
+    dead.finish(taken, found(taken))
+    dead._worker.close()
+    assert numbers(tmp_path) == []
+    assert study(tmp_path, trials=1).take() == "1 of 1 trials are finished"
+    assert numbers(tmp_path) == [0]
+
+
 def test_a_trial_whose_workers_keep_dying_is_given_up(tmp_path: Path) -> None:
     drawn = []
     for _ in range(MOST_ATTEMPTS + 1):

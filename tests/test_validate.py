@@ -124,6 +124,19 @@ def test_pairs_of_every_kind_are_clean(tmp_path: Path, changes: dict[str, Any]) 
     assert examination.examine(tmp_path / "results", strict=True).findings == ()
 
 
+def test_an_a_a_pair_of_seconds_is_no_noise_floor_of_joules(tmp_path: Path) -> None:
+    write_pair(tmp_path / "results", technique="none", grades=("C",))
+    folder = write_pair(tmp_path / "results", technique="bf16", grades=("B", "C"))
+    found = from_json((folder / "record.json").read_text())
+    assert found.verdict.reason is not None
+    assert found.verdict.reason.startswith("no A/A pair")
+    wrong = examination.examine(tmp_path / "results", strict=True).findings
+    assert {finding.check for finding in wrong} == {"weights"}  # made twice, with other meters
+    write_pair(tmp_path / "other", technique="none", grades=("B", "C"))
+    folder = write_pair(tmp_path / "other", technique="bf16", grades=("B", "C"))
+    assert from_json((folder / "record.json").read_text()).verdict.headline
+
+
 def test_the_joules_of_a_cpu_do_not_lead_where_a_gpu_serves(tmp_path: Path) -> None:
     folder = write_pair(tmp_path / "results", grades=("B",), cuda=True)
     found = from_json((folder / "record.json").read_text())
