@@ -56,7 +56,9 @@ class Training:
     Attributes:
         epochs: Passes over the training split; 0 takes the initial weights as they are.
         batch_size: Examples per forward and backward pass.
-        accumulation: Passes whose gradients are added before an optimiser step.
+        accumulation: Passes whose gradients are averaged before an optimiser step. Each counts
+            alike, however many examples it has, or targets that it foretells: of texts of unequal
+            length that is not quite the gradient of one large batch.
         checkpointing: Forget activations and compute them again in the backward pass.
         optimizer: ``sgd`` (Nesterov momentum), ``rmsprop``, ``adam``, ``adamw``, ``adamw_fused``
             (one kernel for all weights), ``adamw_8bit`` (states in 8 bits, GPUs), ``lamb`` (a
