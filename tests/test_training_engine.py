@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from bench.artefacts import read_card
 from bench.meters import Meters
 from bench.production import Order, produce
-from bench.training import Course, resuming, task_loss, train
+from bench.training import Course, memory, resuming, task_loss, train
 from bench.training.following import Listener, TrainingError, Unheard
 from bench.training.recipe import OPTIMIZERS, SCHEDULES, Training
 from bench.training.schedules import scheduler, warmup_steps
@@ -386,6 +386,21 @@ def test_a_real_shortage_is_survived_with_the_same_steps(tmp_path: Path) -> None
     steps, _, events = report.read_text().partition(" ")
     assert steps == "4"
     assert "out_of_memory" in events
+
+
+def test_looking_at_a_gpus_peak_does_not_forget_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is reported at the end; what a failed attempt took is forgotten with it."""
+    peaks = {"bytes": 3 * 1024**3}
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: peaks["bytes"])
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: peaks.update(bytes=0))
+    memory.require_within(4.0)
+    assert memory.peak_bytes() == 3 * 1024**3
+    with pytest.raises(memory.OverBudgetError, match=r"memory_limit_gb=2, and 3\.00 GiB"):
+        memory.require_within(2.0)
+    memory.release()
+    memory.require_within(2.0)
 
 
 # Looks.

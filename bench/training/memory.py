@@ -31,7 +31,7 @@ def peak_bytes() -> int | None:
 
 
 def require_within(limit_gb: float | None) -> None:
-    """Refuse to go on above a limit in GiB, of what is taken at this moment.
+    """Refuse to go on above a limit in GiB, of what is taken now; of a GPU, since ``release``.
 
     Raises:
         OverBudgetError: More is taken.
@@ -40,7 +40,6 @@ def require_within(limit_gb: float | None) -> None:
         return
     if torch.cuda.is_available():
         taken = torch.cuda.max_memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
     else:
         taken = psutil.Process().memory_info().rss
     if taken > limit_gb * GIB:
