@@ -40,6 +40,28 @@ def setting(workload: Workload, baseline: nn.Module, seed: int = 0) -> Setting:
     return Setting(workload, baseline, seed)
 
 
+def test_examples_to_look_at_are_drawn_by_the_seed_from_all_of_the_training_split() -> None:
+    """Folders of images are sorted by class, so that the first rows would show one class."""
+    workload = Tiny(count=100)
+    plain = workload.plain_train_examples().__getitems__(range(100))["pixels"]
+
+    def places(seed: int, count: int) -> list[list[int]]:
+        batches = setting(workload, nn.Linear(1, 1), seed).drawn(count, 24)
+        return [
+            [int((plain == image).flatten(1).all(1).nonzero()) for image in batch["pixels"]]
+            for batch in batches
+        ]
+
+    first = places(0, 64)
+    assert [len(rows) for rows in first] == [24, 24, 16]
+    rows = {row for batch in first for row in batch}
+    assert len(rows) == 64
+    assert max(rows) > 64
+    assert places(0, 64) == first
+    assert places(1, 64) != first
+    assert sum(map(len, places(0, 1000))) == 100
+
+
 def pruned(
     technique: StructuredPruning, model: nn.Module, workload: Workload, seed: int = 0
 ) -> Any:

@@ -15,7 +15,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -65,6 +65,22 @@ class Setting:
     def device(self) -> torch.device:
         """Device of the work."""
         return self.place or next(self.baseline.parameters()).device
+
+    def drawn(self, count: int, batch_size: int) -> Iterator[Batch]:
+        """Give training examples, drawn by the seed and not augmented, a batch at a time.
+
+        Data may be sorted by class: the first rows would show one of them.
+
+        Args:
+            count: Examples, or all if there are fewer.
+            batch_size: In each batch; the last may be smaller.
+        """
+        examples = self.workload.plain_train_examples()
+        generator = torch.Generator().manual_seed(self.seed)
+        order = torch.randperm(len(examples), generator=generator)[:count].tolist()
+        for start in range(0, len(order), batch_size):
+            batch = examples.__getitems__(order[start : start + batch_size])
+            yield {name: value.to(self.device) for name, value in batch.items()}
 
     def rounded(self, model: nn.Module, dtype: torch.dtype) -> nn.Module:
         """Return the model with every floating tensor in 16 bits that the workload gives up."""

@@ -26,6 +26,8 @@ IMPORTANCE = {
 
 
 _RATIO_STEP = 0.005
+_LOOKED_AT = 64
+"""Training examples whose loss ``taylor`` follows."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ class StructuredPruning(Technique):
             ``ratio`` is given.
         importance: ``magnitude`` (L2 norm of a channel's own kernel), ``group_norm`` (mean over all
             kernels that go with it), ``bn_scale`` (its normalisation scale), ``taylor``
-            (first-order change of the loss on one training batch), ``random`` (a control).
+            (first-order change of the loss on 64 training examples, drawn by the seed), ``random``
+            (a control).
         scope: ``layer`` removes the fraction in every layer, ``global`` wherever it matters least.
         iterations: Rounds of pruning, each followed by its share of the fine-tuning; 1 prunes at
             once.
@@ -150,7 +153,7 @@ class StructuredPruning(Technique):
 
     def _down_to(self, model: nn.Module, setting: Setting, left: float) -> nn.Module:
         """Return the model pruned by the smallest ratio that leaves so few operations."""
-        batch = _first_examples(setting, count=1)
+        batch = next(setting.drawn(1, 1))
         most = left * _macs(model, setting, batch)
         low, high = 0.0, 0.99
         while high - low > _RATIO_STEP:
@@ -167,7 +170,8 @@ class StructuredPruning(Technique):
 
     def _without(self, model: nn.Module, setting: Setting, ratio: float) -> nn.Module:
         torch.manual_seed(setting.seed)
-        batch = _first_examples(setting, count=2 if self.importance != "taylor" else 64)
+        count = 2 if self.importance != "taylor" else _LOOKED_AT
+        batch = next(setting.drawn(count, count))
         # Tracing needs gradients; Taylor needs their values.
         model.requires_grad_(True).eval()
         if self.importance == "taylor":
@@ -213,12 +217,6 @@ def _called_with(
     finally:
         handle.remove()
     return seen[0]
-
-
-def _first_examples(setting: Setting, count: int) -> Batch:
-    device = setting.device
-    batch = setting.workload.train_examples().__getitems__(range(count))
-    return {name: value.to(device) for name, value in batch.items()}
 
 
 def _parameters(model: nn.Module) -> int:

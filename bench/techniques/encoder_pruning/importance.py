@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from bench.techniques import Setting
-from bench.workloads import Batch
 
 _BATCH = 32
 
@@ -54,7 +53,7 @@ def taylor(
     model.requires_grad_(True).eval()
     sums = [torch.zeros(group.units) for group in groups]
     count = 0
-    for batch in _drawn(setting, calibration, next(model.parameters()).device):
+    for batch in setting.drawn(calibration, _BATCH):
         with _inputs_of([group.taker for group in groups]) as activations:
             outputs = setting.workload.forward(model, batch)
         loss = setting.workload.loss(outputs, batch, smoothing=0.0)
@@ -76,16 +75,6 @@ def magnitude(group: Group) -> Tensor:
     for giver in group.givers:
         squares = squares + giver.weight.detach().square().sum(dim=1)
     return squares.unflatten(0, (group.units, group.size)).sum(dim=1).sqrt().cpu()
-
-
-def _drawn(setting: Setting, count: int, device: torch.device) -> Iterator[Batch]:
-    """Give training examples, not augmented, a batch at a time."""
-    examples = setting.workload.plain_train_examples()
-    drawn = torch.Generator().manual_seed(setting.seed)
-    order = torch.randperm(len(examples), generator=drawn)[:count].tolist()
-    for start in range(0, len(order), _BATCH):
-        batch = examples.__getitems__(order[start : start + _BATCH])
-        yield {name: value.to(device) for name, value in batch.items()}
 
 
 @contextmanager

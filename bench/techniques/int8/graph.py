@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -140,7 +140,7 @@ def _pruned(graph: GraphModule) -> GraphModule:
     return allow_exported_model_train_eval(graph)
 
 
-def calibrate(graph: GraphModule, workload: Workload, batches: list[Batch]) -> None:
+def calibrate(graph: GraphModule, workload: Workload, batches: Iterable[Batch]) -> None:
     """Let the observers see batches."""
     with torch.no_grad():
         for batch in batches:

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from bench.techniques import Setting, Technique, TechniqueError, Terms
 from bench.techniques.int8 import graph
-from bench.workloads import Batch, Workload
+from bench.workloads import Workload
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,8 @@ class Int8Static(Technique):
     def convert(self, model: nn.Module, setting: Setting) -> nn.Module:
         """Return the calibrated graph with integer weights."""
         prepared = graph.prepared(setting.workload, model, trained=False)
-        graph.calibrate(prepared, setting.workload, self._drawn(setting))
+        drawn = setting.drawn(self.batches * self.batch_size, self.batch_size)
+        graph.calibrate(prepared, setting.workload, drawn)
         return graph.converted(prepared, graph.shapes_of(model))
 
     def pack(self, model: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -59,16 +59,6 @@ class Int8Static(Technique):
     def unpack(self, model: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the graph's own tensors."""
         return graph.unpacked(tensors)
-
-    def _drawn(self, setting: Setting) -> list[Batch]:
-        examples = setting.workload.plain_train_examples()
-        generator = torch.Generator().manual_seed(setting.seed)
-        order = torch.randperm(len(examples), generator=generator).tolist()
-        chosen = order[: self.batches * self.batch_size]
-        return [
-            examples.__getitems__(chosen[start : start + self.batch_size])
-            for start in range(0, len(chosen), self.batch_size)
-        ]
 
 
 def require_integers(name: str, terms: Terms) -> None:
