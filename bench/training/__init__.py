@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 from transformers import PrinterCallback
 
@@ -42,6 +43,7 @@ class Course:
         place: Folder of its checkpoints, from which it goes on: those of ``training.save_every``,
             and the one that is written when the process is asked to leave; ``None`` keeps none.
         run: Folder for TensorBoard, whose name is that of the run for all trackers.
+        device: Where to train; ``None`` takes a GPU where there is one.
     """
 
     workload: Workload
@@ -52,6 +54,7 @@ class Course:
     after_step: Callable[[float], None] = lambda done: None
     place: Path | None = None
     run: Path | None = None
+    device: torch.device | None = None
 
 
 def task_loss(workload: Workload, training: Training) -> Loss:
@@ -68,7 +71,7 @@ def train(model: nn.Module, course: Course, watch: Watch) -> int:
     """Train ``model`` in place and return how many examples it has seen, in this process.
 
     Args:
-        model: Any module; it is moved to the device that transformers picks.
+        model: Any module; it is moved to where it is trained.
         course: What it goes through.
         watch: Told about every step, about losses and looks, and about what went wrong.
 
@@ -100,7 +103,8 @@ def _through(adapter: _Adapter, course: Course, place: Path, watch: Watch) -> No
     while True:
         judge = judge_of(adapter.model, course.workload, kept, training.batch_size)
         drawn = Drawn(trained_on, course.seed)
-        built = engine(adapter, drawn, training, course.seed, place, judge, course.run)
+        on_gpu = torch.cuda.is_available() and course.device != torch.device("cpu")
+        built = engine(adapter, drawn, training, course.seed, place, judge, on_gpu, course.run)
         built.remove_callback(PrinterCallback)
         built.add_callback(
             Listener(watch, training, drawn, course.workload.metric, course.after_step)

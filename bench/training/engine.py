@@ -102,6 +102,7 @@ def engine(
     seed: int,
     place: Path,
     judge: Judge | None,
+    on_gpu: bool = False,
     run: Path | None = None,
 ) -> Engine:
     """Return the engine for a module that takes a batch's tensors and returns its loss.
@@ -113,6 +114,7 @@ def engine(
         seed: Of data order and augmentation.
         place: Folder of checkpoints, or an empty one where none are kept.
         judge: Looks at the validation part, if there is one.
+        on_gpu: Whether to train on a GPU, which must be there, or on the CPU.
         run: Folder for TensorBoard, whose name is that of the run for all trackers.
     """
     callbacks: list[TrainerCallback] = []
@@ -124,7 +126,7 @@ def engine(
         training,
         judge,
         model=model,
-        args=_arguments(training, len(examples), seed, place, judge is not None, run),
+        args=_arguments(training, len(examples), seed, place, judge is not None, on_gpu, run),
         train_dataset=cast("Any", examples),
         eval_dataset=cast("Any", examples) if judge is not None else None,  # its own is never read
         data_collator=_as_fetched,
@@ -134,7 +136,13 @@ def engine(
 
 
 def _arguments(
-    training: Training, examples: int, seed: int, place: Path, looks: bool, run: Path | None
+    training: Training,
+    examples: int,
+    seed: int,
+    place: Path,
+    looks: bool,
+    on_gpu: bool,
+    run: Path | None,
 ) -> TrainingArguments:
     chosen_by_loss = training.restore_best or training.patience is not None
     arguments = TrainingArguments(
@@ -148,12 +156,12 @@ def _arguments(
         logging_nan_inf_filter=False,  # a loss that is NaN is to be seen, not averaged away
         bf16=training.precision == "bf16",
         fp16=training.precision == "fp16",
-        use_cpu=not torch.cuda.is_available(),
+        use_cpu=not on_gpu,
         seed=seed,
         data_seed=seed,
         dataloader_num_workers=training.workers,
-        ddp_backend="gloo" if training.processes > 1 and not torch.cuda.is_available() else None,
-        dataloader_pin_memory=torch.cuda.is_available(),
+        ddp_backend="gloo" if training.processes > 1 and not on_gpu else None,
+        dataloader_pin_memory=on_gpu,
         remove_unused_columns=False,
         logging_steps=0.05,  # twenty stretches of loss, however long the run
         eval_strategy=_strategy(training) if looks else "no",

@@ -23,9 +23,9 @@ class OverBudgetError(MemoryError):
 
 
 def peak_bytes() -> int | None:
-    """Return the peak so far: allocated on the GPU, else resident of this process."""
-    if torch.cuda.is_available():
-        return int(torch.cuda.max_memory_allocated())
+    """Return the peak so far: allocated on the GPU if it works, else resident of this process."""
+    if torch.cuda.is_available() and (allocated := torch.cuda.max_memory_allocated()):
+        return int(allocated)
     unit_bytes = {"linux": 1024, "darwin": 1}.get(sys.platform)  # of ru_maxrss, by getrusage(2)
     return unit_bytes and resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit_bytes
 
@@ -38,10 +38,8 @@ def require_within(limit_gb: float | None) -> None:
     """
     if limit_gb is None:
         return
-    if torch.cuda.is_available():
-        taken = torch.cuda.max_memory_allocated()
-    else:
-        taken = psutil.Process().memory_info().rss
+    taken = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
+    taken = taken or psutil.Process().memory_info().rss
     if taken > limit_gb * GIB:
         raise OverBudgetError(
             f"training.memory_limit_gb={limit_gb:g}, and {taken / GIB:.2f} GiB are taken"
