@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
+from torch.sparse import SparseSemiStructuredTensor
 from torch.utils.flop_counter import FlopCounterMode, register_flop_formula
 
 from bench.runtime import Runtime
@@ -75,7 +76,9 @@ def nonzero_parameters(model: nn.Module) -> int:
 
 
 def _opened(weights: Tensor) -> Tensor:
-    """Return packed weights of torchao as numbers; they can be multiplied, not counted."""
+    """Return packed weights as numbers; they can be multiplied, not counted."""
+    if isinstance(weights, SparseSemiStructuredTensor):
+        return weights.to_dense()
     return weights.dequantize() if hasattr(weights, "__tensor_flatten__") else weights
 
 
