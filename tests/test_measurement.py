@@ -450,6 +450,11 @@ def test_the_host_is_looked_at_before_joules_that_come_late_are_waited_for(
     assert done == ["host", "joules"]
 
 
+def test_a_rehearsal_is_not_refused_for_drifting() -> None:
+    assert validity.too_much_drift(2.0, 1.3, PROTOCOL) is not None
+    assert validity.too_much_drift(2.0, 1.3, replace(PROTOCOL, rehearsal=True)) is None
+
+
 def test_an_empty_window_is_charged_what_passes_between_its_reads(
     clock: FakeClock, meter: FakeMeter
 ) -> None:
