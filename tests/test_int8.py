@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import RECIPE, Net, Nobody, Tiny, configured, trained_looking
+from tiny import RECIPE, Nobody, Tiny, configured, trained_looking
 from torch import nn
 
 from bench import artefacts, facts
@@ -136,13 +136,3 @@ def test_what_would_only_simulate_is_refused_before_anything_is_trained(
 def test_impossible_knobs_are_refused(build: Any, told: str) -> None:
     with pytest.raises(ValueError, match=told):
         build()
-
-
-def test_calibration_draws_training_examples_by_the_seed() -> None:
-    drawn = [
-        torch.cat([b["labels"] for b in STATIC._drawn(Setting(Tiny(), Net(), seed))])
-        for seed in (3, 3, 4)
-    ]
-    assert len(drawn[0]) == 4 * 16
-    assert torch.equal(drawn[0], drawn[1])
-    assert not torch.equal(drawn[0], drawn[2])

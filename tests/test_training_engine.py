@@ -30,7 +30,7 @@ from bench.workloads import Batch, Workload
 
 on_cpu = pytest.mark.skipif(torch.cuda.is_available(), reason="these compare bits on the CPU")
 
-RATES = {"sgd": 0.05, "lamb": 0.02, "adafactor": 0.02}
+RATES = {"sgd": 0.05, "lamb": 0.02, "adafactor": 0.02, "rmsprop": 5e-4}
 """Peaks; 2e-3 for the others."""
 
 
@@ -41,12 +41,12 @@ RATES = {"sgd": 0.05, "lamb": 0.02, "adafactor": 0.02}
         *(("adamw", schedule) for schedule in SCHEDULES if schedule != "linear"),
     ],
 )
-def test_every_optimizer_and_every_schedule_learns_digits_in_three_epochs(
+def test_every_optimizer_and_every_schedule_learns_digits_in_an_epoch(
     optimizer: Any, schedule: Any
 ) -> None:
     workload = configured("resnet_digits")
     rate = RATES.get(optimizer, 2e-3)
-    recipe = replace(RECIPE, epochs=3.0, optimizer=optimizer, schedule=schedule, learning_rate=rate)
+    recipe = replace(RECIPE, optimizer=optimizer, schedule=schedule, learning_rate=rate)
     model, watch = workload.build(0), Losses()
     train(model, Course(workload, recipe, task_loss(workload, recipe), 0), watch)
     assert watch.losses[-1] < 0.6 * watch.losses[0]
