@@ -64,8 +64,8 @@ SCHEMA = pa.schema(
         ("seed", pa.int64()),
         ("session_number", pa.int64()),
         ("measuring_version", pa.int64()),
-        ("rehearsal", pa.bool_()),
-        ("synthetic", pa.bool_()),
+        *((name, pa.bool_()) for name in ("rehearsal", "synthetic")),
+        ("item", pa.string()),
         *((name, pa.string()) for name in ("protocol", "protocol_json", "runtime", "runtime_json")),
         *((name, pa.string()) for name in ("served_on_json", "environment_json", "meters_json")),
         *((name, pa.string()) for name in ("unavailable_json", "data_json")),
@@ -119,13 +119,15 @@ def row(record: Record, folder: str) -> dict[str, Any]:
         record: The pair.
         folder: Where it lies, relative to the results' root, with forward slashes.
     """
-    judged, session = record.quality, record.session
+    judged, session, knobs = record.quality, record.session, record.config.get("workload")
     return {
         **{name: getattr(record, name) for name in _OWN},
         "folder": folder,
         "technique_json": _json(record.config.get("technique")),
         "recipe_json": _json(_recipe(record)),
         "synthetic": _synthetic(record),
+        # From before items had names: language models say how they are served.
+        "item": record.item or ("token" if "serve" in (knobs or {}) else "sample"),
         "protocol": _title(record.protocol),
         "protocol_json": _json(record.protocol),
         "runtime": _title(record.runtime),

@@ -97,6 +97,7 @@ def record(
         measuring_version=VERSION,
         files={},  # the store knows them
         rehearsal=pair.protocol.rehearsal,
+        item=pair.workload.item,
     )
 
 

@@ -180,6 +180,8 @@ class Record:
         measuring_version: Of the code that measures; figures of two versions are never pooled.
         files: SHA-256 of each file beside the record, by name.
         rehearsal: True for records that never enter a table.
+        item: What a served item is: ``sample``, ``token``, ``second of audio``; ``None`` in records
+            from before items had names.
         schema: Layout number.
     """
 
@@ -209,6 +211,7 @@ class Record:
     measuring_version: int
     files: dict[str, str]
     rehearsal: bool = False
+    item: str | None = None
     schema: int = field(default=SCHEMA)
 
 

@@ -563,6 +563,53 @@ def test_means_need_no_more_than_what_a_table_groups_by() -> None:
     assert found.sections[-1].title == "Geometric mean over one, two"
 
 
+# Items
+
+
+def served(made: Record, item: str | None, **workload: Any) -> Record:
+    return dataclasses.replace(made, item=item, config={**made.config, "workload": workload})
+
+
+@pytest.mark.parametrize(
+    ("item", "one", "many", "uses"),
+    [
+        ("second of audio", "second of audio", "seconds of audio", "seconds of audio"),
+        ("token", "token", "tokens", "tokens"),
+        ("sample", "sample", "samples", "inferences"),
+    ],
+)
+def test_headings_and_notes_say_what_joules_and_seconds_are_per(
+    item: str, one: str, many: str, uses: str
+) -> None:
+    repaid = record(break_even=BreakEven(171_000.0, 90_000.0, None, "wall_s"))
+    columns = of("seconds_per_item", "throughput", "break_even", "saving_at_volume")
+    columns = dataclasses.replace(columns, notes=("reading", "break_even"))
+    found = section([served(repaid, item)], columns)
+    texts = {c.name: f"{c.heading} {c.unit}".strip() for c in found.columns}
+    assert texts["wall_per_item"] == f"s per {one}"
+    assert texts["throughput"] == f"throughput {many}/s"
+    assert texts["break_even"] == f"break-even {uses}"
+    assert texts["saving_at_volume"] == f"% saved [95 %] in 1 M {uses}"
+    told = " ".join(note.text for note in found.notes)
+    assert f"per {one}: below 1" in told
+    assert f"Break-even: {uses} until" in told
+
+
+def test_records_from_before_items_had_names_are_of_tokens_if_a_language_model_served() -> None:
+    assert set(frame(served(record(), None, serve="prefill"))["item"]) == {"token"}
+    assert set(frame(served(record(), None))["item"]) == {"sample"}
+
+
+def test_unlike_items_in_one_table_are_told_apart_in_a_note() -> None:
+    made = [served(record(workload=w), item) for w, item in (("lm", "token"), ("images", "sample"))]
+    spec = of("workload", "seconds_per_item", sections=("host", "protocol", "runtime"))
+    spec = dataclasses.replace(spec, notes=("reading",))
+    found = section(made, spec)
+    assert "s per item" in {c.heading for c in found.columns}
+    told = [note.text for note in found.notes]
+    assert "An item of lm is a token." in told
+
+
 # Conditions
 
 

@@ -97,7 +97,7 @@ def _lines(row: Row) -> Iterator[Line]:
         yield _change(measure, change)
         if change.per_item and measure in row.leading:
             for arm, value in change.per_item.items():
-                yield f"  {arm} per sample", "", ratio(value), ""
+                yield f"  {arm} per item", "", ratio(value), ""
     yield _quality(row.quality)
     for name, (was, now) in row.sizes.items():
         unit = "B" if name.endswith("bytes") else ""

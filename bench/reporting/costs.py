@@ -132,7 +132,7 @@ def _break_even_values(row: Row) -> tuple[Value, ...]:
 BREAK_EVEN: Column[Row] = Column(
     name="break_even",
     heading="break-even",
-    unit="inferences",
+    unit="{uses}",
     cell=_break_even_cell,
     figures=(
         *(f"break_even_inferences{end}" for end in ("", "_low", "_high")),
@@ -177,7 +177,7 @@ def saving_column(inferences: float) -> Column[Row]:
     return Column(
         name="saving_at_volume",
         heading="% saved [95 %]",
-        unit=f"in {amount(inferences).replace('.00', '')} inferences",
+        unit=f"in {amount(inferences).replace('.00', '')} {{uses}}",
         cell=cell,
         figures=(
             *(f"saving_at_volume_fraction{end}" for end in ("", "_low", "_high")),

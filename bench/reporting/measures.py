@@ -85,7 +85,7 @@ def ratio_column(measure: str, rank: int = 0, uncounted: bool = False) -> Column
 
 
 def per_item_column(measure: str) -> Column[Row]:
-    """Return the column of joules or seconds per sample, of both arms."""
+    """Return the column of joules or seconds per item, of both arms."""
     unit = "s" if grade_of(measure) is None else "J"
 
     def cell(row: Row) -> Cell:
@@ -97,7 +97,7 @@ def per_item_column(measure: str) -> Column[Row]:
 
     return Column(
         name=f"{measure}_per_item",
-        heading=f"{unit} per sample",
+        heading=f"{unit} per {{one}}",
         unit=f"grade {grade_of(measure)}" if grade_of(measure) else "",
         cell=cell,
         figures=tuple(f"{measure}_{arm}_{unit.lower()}_per_item" for arm in ARMS),
@@ -193,7 +193,7 @@ def _throughput(row: Row) -> Cell:
 THROUGHPUT: Column[Row] = Column(
     name="throughput",
     heading="throughput",
-    unit="samples/s",
+    unit="{many}/s",
     cell=_throughput,
     figures=tuple(f"{arm}_throughput_per_s" for arm in ARMS),
     values=lambda row: tuple(

@@ -9,6 +9,7 @@ from typing import Any
 from bench.readings import Grade
 from bench.reporting import judging
 from bench.reporting.cells import Note, listed, ratio
+from bench.reporting.items import item_of
 from bench.reporting.judging import MEASURED
 from bench.reporting.measures import MODELLED, grade_of
 from bench.reporting.pairs import unavailable
@@ -107,8 +108,8 @@ def side_by_side(rows: Sequence[Row]) -> Iterator[Note]:
             for c in found[0]
         )
         yield Note(
-            f"Meters side by side for {_called(row)}, joules per inference of the baseline: "
-            f"{'; '.join(each)}."
+            f"Meters side by side for {_called(row)}, joules per {item_of([row]).use} of the "
+            f"baseline: {'; '.join(each)}."
         )
 
 
@@ -129,7 +130,7 @@ def carbon(rows: Sequence[Row]) -> Iterator[Note]:
         for intensity, each in grams.items():
             yield Note(
                 f"Joules ({grade_of(measure)}) as carbon: {'; '.join(each)} g CO2e per "
-                f"{_INFERENCES} inferences at {intensity}, PUE 1.0."
+                f"{_INFERENCES} {item_of(rows).uses} at {intensity}, PUE 1.0."
             )
 
 

@@ -5,12 +5,14 @@ A loud note is one that a reader must not overlook. A table's YAML names the kin
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from bench.collection import SetAside
 from bench.reporting import metered
 from bench.reporting.cells import Note, listed, ratio
+from bench.reporting.items import SAMPLE, item_of
 from bench.reporting.judging import contains_one, said
 from bench.reporting.measures import MODELLED
 from bench.reporting.rows import Row
@@ -42,9 +44,20 @@ def of_collection(
 
 def _how_to_read(rows: Sequence[Row]) -> Iterator[Note]:
     yield Note(
-        "Ratios are variant over baseline, per sample: below 1 the variant needs less. Brackets "
-        "hold 95 % intervals."
+        f"Ratios are variant over baseline, per {item_of(rows).one}: below 1 the variant needs "
+        "less. Brackets hold 95 % intervals."
     )
+    for name, found in sorted(_by_item(rows).items()):
+        if name != SAMPLE and found != {row.key["workload"] for row in rows}:
+            yield Note(f"An item of {', '.join(sorted(found))} is a {name}.")
+
+
+def _by_item(rows: Sequence[Row]) -> dict[str, set[Any]]:
+    """Return the workloads by what they serve."""
+    found: dict[str, set[Any]] = defaultdict(set)
+    for row in rows:
+        found[item_of([row]).one].add(row.key["workload"])
+    return found
 
 
 def _quality(rows: Sequence[Row]) -> Iterator[Note]:
@@ -87,8 +100,8 @@ def _break_even(rows: Sequence[Row]) -> Iterator[Note]:
     measures = {said(row.lead) for row in rows if row.break_even}
     if measures:
         yield Note(
-            "Break-even: inferences until the optimisation has paid for itself, counted in "
-            f"{' or '.join(sorted(measures))}."
+            f"Break-even: {item_of(rows).uses} until the optimisation has paid for itself, counted "
+            f"in {' or '.join(sorted(measures))}."
         )
 
 

@@ -155,7 +155,7 @@ def latex(rows: Sequence[Row], first_line: str) -> str:
     lines = [
         f"% {first_line}",
         "% Percent: Saving..., Quality... Percentage points: QualityDifference, Low, High, Margin.",
-        "% Ratios are variant over baseline, Baseline and Variant are per sample.",
+        "% Ratios are variant over baseline, Baseline and Variant are per item.",
         *(rf"\newcommand{{\{name}}}{{{escape(text)}}}" for name, text in macros(rows).items()),
     ]
     return "\n".join(lines) + "\n"

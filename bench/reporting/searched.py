@@ -171,7 +171,7 @@ def _cost(measure: str) -> tuple[Column[Point], Column[Point]]:
         ),
         Column(
             name=f"{measure}_per_item",
-            heading=f"{unit} per sample",
+            heading=f"{unit} per item",
             unit="",
             cell=per_item,
             figures=tuple(

@@ -12,6 +12,7 @@ from typing import Any
 from bench.reporting import catalogue, hosts, means, metered, notes
 from bench.reporting.cells import DASH, Cell, Note, listed
 from bench.reporting.columns import Column, Value, one_grade
+from bench.reporting.items import SAMPLES, Item, item_of
 from bench.reporting.judging import MEASURED
 from bench.reporting.multitask import Group, Line, pivot, published, subjects
 from bench.reporting.multitask import columns as over_tasks
@@ -113,6 +114,7 @@ def _of_techniques(found: Sequence[Row], spec: TableSpec, results: Path) -> list
             groups[key],
             _named_metric(every, groups[key]),
             notes.of_section(groups[key], spec.notes),
+            item_of(groups[key]),
         )
         for key in order
     ]
@@ -227,12 +229,17 @@ def section(
     items: Sequence[Any],
     columns: Sequence[Column[Any]],
     under: tuple[Note, ...],
+    item: Item = SAMPLES,
 ) -> Section:
-    """Return rows as cells and figures.
+    """Return rows as cells and figures; headings say what an item is.
 
     Raises:
         TableError: A column would show joules of two grades.
     """
+    columns = [
+        dataclasses.replace(c, heading=item.said(c.heading), unit=item.said(c.unit))
+        for c in columns
+    ]
     shown = {column.name: tuple(column.cell(item) for item in items) for column in columns}
     for name, cells in shown.items():
         one_grade(name, items, cells)

@@ -73,6 +73,8 @@ class Workload(abc.ABC):
 
     untrainable: ClassVar[str] = ""
     """Why it cannot be trained here; empty if it can."""
+    item: ClassVar[str] = "sample"
+    """What joules and seconds are per, and ``serving`` counts; its plural ends in s."""
     most_margin: ClassVar[float] = 1.0
     """Margins lie below: 1 of a fraction, another of a metric in a unit of its own."""
 

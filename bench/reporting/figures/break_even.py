@@ -106,10 +106,9 @@ def _panel(axes: Axes, panel: Panel, material: Material) -> dict[str, Artist]:
     style.decades(axes, "x")
     style.decades(axes, "y")
     style.title(axes, panel.title)
-    axes.set_xlabel("number of inferences")
-    axes.set_ylabel(
-        f"optimisation + inferences ({units.base(panel.measure)})\n{units.grade(panel.measure)}"
-    )
+    uses, unit = panel.item.uses, units.base(panel.measure)
+    axes.set_xlabel(f"number of {uses}")
+    axes.set_ylabel(f"optimisation + {uses} ({unit})\n{units.grade(panel.measure)}")
     return entries
 
 

@@ -17,6 +17,7 @@ from matplotlib.ticker import NullLocator
 
 from bench.reporting.figures import style, units
 from bench.reporting.figures.panels import Material, Panel, name, panels
+from bench.reporting.items import item_of
 from bench.reporting.rows import Row
 from bench.statistics.pooling import energy_verdict
 
@@ -106,11 +107,12 @@ def _sheet(material: Material, groups: Sequence[Group]) -> Figure:
     for place, same in zip(axes, by_measure, strict=True):
         _axes(place, same, material)
     floors = any(group.panel.floor for group in groups)
+    served = item_of(row for group in groups for row in group.panel.rows)
     style.legend(figure, _legend(floors))
     style.note(
         figure,
         [
-            "Ratio: variant over baseline per inference; below 1 the variant needs less.",
+            f"Ratio: variant over baseline per {served.use}; below 1 the variant needs less.",
             *(sentence for group in groups for sentence in group.panel.notes),
         ],
     )

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from bench.reporting.figures.style import Look
+from bench.reporting.items import Item, item_of
 from bench.reporting.pairs import told_apart
 from bench.reporting.rows import CONDITIONS, Row
 
@@ -73,6 +74,11 @@ class Panel:
     techniques: tuple[Row, ...]
     reference: float
     missing: tuple[str, ...]
+
+    @property
+    def item(self) -> Item:
+        """What the workload serves."""
+        return item_of(self.rows)
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -112,9 +112,8 @@ def _panel(axes: Axes, panel: Panel, material: Material) -> None:
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
     style.title(axes, panel.title)
-    axes.set_xlabel(
-        f"{units.quantity(panel.measure)} per inference ({unit.name})\n{units.grade(panel.measure)}"
-    )
+    per = f"{units.quantity(panel.measure)} per {panel.item.use} ({unit.name})"
+    axes.set_xlabel(f"{per}\n{units.grade(panel.measure)}")
     axes.set_ylabel(f"{' or '.join(metrics).replace('_', ' ')} ({shown.unit})")
 
 

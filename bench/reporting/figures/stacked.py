@@ -17,6 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from bench.reporting.columns import mean
 from bench.reporting.figures import style, units
 from bench.reporting.figures.panels import Material, Panel, panels, sheets
+from bench.reporting.items import item_of
 from bench.reporting.judging import cost_column
 
 WITHOUT_TRAINING = 1_000_000
@@ -103,6 +104,7 @@ def _training(panel: Panel) -> float | None:
 def _sheet(found: Sequence[tuple[Panel, list[Bar]]], panel_in: float) -> Figure:
     figure, places = style.multiples(len(found), panel_in, wide=False)
     missing: list[str] = []
+    served = item_of(row for panel, _ in found for row in panel.rows)
     for axes, (panel, each) in zip(places, found, strict=True):
         _panel(axes, panel, each)
         missing += [*panel.missing, *_unmeasured(panel, each)]
@@ -111,7 +113,7 @@ def _sheet(found: Sequence[tuple[Panel, list[Bar]]], panel_in: float) -> Figure:
         {
             "training of the baseline": Patch(facecolor=_DARK),
             "optimisation": Patch(facecolor="white", edgecolor=_DARK, hatch=_HATCH, lw=0.5),
-            "inferences, with 95 % interval": Patch(facecolor="0.7"),
+            f"{served.uses}, with 95 % interval": Patch(facecolor="0.7"),
         },
     )
     style.note(figure, missing)
@@ -154,10 +156,9 @@ def _panel(axes: Axes, panel: Panel, drawn: Sequence[Bar]) -> None:
     axes.tick_params(axis="y", length=0)
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     style.title(axes, panel.title, labels_in=_NAME_IN + 0.1)
-    axes.set_xlabel(
-        f"{units.quantity(panel.measure)} with {style.power_of_ten(inferences(panel))} inferences "
-        f"({unit.name})\n{units.grade(panel.measure)}"
-    )
+    used = f"{style.power_of_ten(inferences(panel))} {panel.item.uses}"
+    spent = f"{units.quantity(panel.measure)} with {used} ({unit.name})"
+    axes.set_xlabel(f"{spent}\n{units.grade(panel.measure)}")
 
 
 def _unmeasured(panel: Panel, drawn: Sequence[Bar]) -> list[str]:

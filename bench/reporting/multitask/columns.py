@@ -269,7 +269,7 @@ def _per_item(measure: str) -> Column[Line]:
 
     return Column(
         name=f"{measure}_per_item",
-        heading=f"{unit} per sample",
+        heading=f"{unit} per {{one}}",
         unit=f"geo. mean, {grade}" if grade else "geo. mean",
         cell=cell,
         figures=(f"{measure}_{unit.lower()}_per_item",),

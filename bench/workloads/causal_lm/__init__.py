@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -49,6 +49,8 @@ class CausalLm(Texts):
     prompt_tokens: int
     decode_tokens: int
     default_student: str
+
+    item: ClassVar[str] = "token"
 
     def __post_init__(self) -> None:
         """Refuse impossible knobs."""

@@ -71,6 +71,7 @@ class Speech(Workload):
     default_student: str
 
     untrainable: ClassVar[str] = "transformers has no training of VITS"
+    item: ClassVar[str] = "second of audio"
     most_margin: ClassVar[float] = 20.0  # dB
 
     def __post_init__(self) -> None:
