@@ -78,7 +78,8 @@ def nonzero_parameters(model: nn.Module) -> int:
 def _opened(weights: Tensor) -> Tensor:
     """Return packed weights as numbers; they can be multiplied, not counted."""
     if isinstance(weights, SparseSemiStructuredTensor):
-        return weights.to_dense()
+        dense: Tensor = weights.to_dense()  # type: ignore[no-untyped-call]
+        return dense
     return weights.dequantize() if hasattr(weights, "__tensor_flatten__") else weights
 
 
