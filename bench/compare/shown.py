@@ -16,7 +16,7 @@ from bench.compare import Compared, Side
 from bench.compare.matching import Named
 from bench.compare.rows import Change, QualityChange, Row
 from bench.compare.settings import Difference
-from bench.reporting.cells import DASH, amount, interval, ratio
+from bench.reporting.cells import DASH, amount, interval, ratio, ratio_end
 from bench.reporting.judging import said
 from bench.reporting.scales import scale
 from bench.statistics.pooling import LEAST_RANDOM
@@ -132,7 +132,7 @@ def _change(measure: str, change: Change) -> Line:
     if change.quotient is None:
         return said(measure), sides, DASH, "not divided"
     found = change.quotient
-    quotient = f"{ratio(found.ratio)} {interval(found.low, found.high, ratio)}"
+    quotient = f"{ratio(found.ratio)} {interval(found.low, found.high, ratio_end)}"
     return said(measure), sides, quotient, _FINDINGS[change.shows]
 
 

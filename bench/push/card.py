@@ -14,7 +14,7 @@ from bench.findings import Comparison
 from bench.flat import joules
 from bench.readings import MEASURED_GRADES
 from bench.records import Arm, Record
-from bench.reporting.cells import DASH, amount, interval, ratio, seconds
+from bench.reporting.cells import DASH, amount, interval, ratio, ratio_end, seconds
 
 _SIGNS = re.compile(r"([!-*./:-@\[-`{-~])")
 """Punctuation of ASCII but plus, comma and minus, which mean something at the start of a line only,
@@ -115,7 +115,7 @@ def _ratios(record: Record) -> Iterator[tuple[str, ...]]:
             _measure(found),
             amount(found.baseline_per_item, unit),
             amount(found.variant_per_item, unit),
-            f"{ratio(found.ratio)} {interval(found.low, found.high, ratio)}",
+            f"{ratio(found.ratio)} {interval(found.low, found.high, ratio_end)}",
         )
 
 

@@ -87,14 +87,16 @@ def signed(value: float, more: int = 0, *, plus: str = "+", digits: int = 3) -> 
 
 
 def ratio(value: float) -> str:
-    """Return a ratio with three decimals, fewer where it is large and two digits where small.
-
-    Beside 1, which is what verdicts ask about, with as many as tell it from 1.
-    """
+    """Return a ratio with three decimals, fewer where it is large and two digits where small."""
     if value >= 9.9995:
         return f"{value:.1f}"
-    if value < 0.0995 and value != 0:
-        return f"{value:#.2g}"
+    return f"{value:.3f}" if value >= 0.0995 or value == 0 else f"{value:#.2g}"
+
+
+def ratio_end(value: float) -> str:
+    """Return an end of a ratio's interval, on the side of 1 on which it is: that is the verdict."""
+    if ratio(value) != ratio(1.0):
+        return ratio(value)
     return told_apart(value, 1.0, lambda number, more: f"{number:.{3 + more}f}")
 
 

@@ -15,6 +15,7 @@ from bench.reporting.cells import (
     missing,
     probability,
     ratio,
+    ratio_end,
 )
 from bench.reporting.columns import Column, Value, mean
 from bench.reporting.judging import MEASURED, said
@@ -59,7 +60,7 @@ def ratio_column(measure: str, rank: int = 0, uncounted: bool = False) -> Column
         found = row.ratios.get(measure)
         if found is None:
             return missing(row.why_absent(measure))
-        shown = ratio(found.ratio), interval(found.low, found.high, ratio)
+        shown = ratio(found.ratio), interval(found.low, found.high, ratio_end)
         grade = grade_of(measure)
         source = row.origin_of(measure) if grade else ""
         return Cell(*shown, note=row.partial(measure), grade=grade, source=source)
@@ -150,7 +151,7 @@ def latency_column(quantile: Quantile) -> Column[Row]:
         if found is None:
             return missing(_why_no_latency(row, quantile))
         if found.units >= LEAST_RANDOM:
-            return Cell(ratio(found.ratio), interval(found.low, found.high, ratio))
+            return Cell(ratio(found.ratio), interval(found.low, found.high, ratio_end))
         return Cell(ratio(found.ratio), arrow(baseline, variant, "s"))
 
     def values(row: Row) -> tuple[Value, ...]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.collection import SetAside
 from bench.reporting import metered
-from bench.reporting.cells import Note, listed, ratio
+from bench.reporting.cells import Note, listed, ratio_end
 from bench.reporting.items import SAMPLE, item_of
 from bench.reporting.judging import contains_one, said
 from bench.reporting.measures import MODELLED
@@ -142,7 +142,7 @@ def _noise_floor(rows: Sequence[Row]) -> Iterator[Note]:
         shown = {m: found for m, found in row.ratios.items() if m != MODELLED}
         off = {m: found for m, found in shown.items() if not contains_one(found)}
         ends = ", ".join(
-            f"{said(m)} {ratio(found.low)} to {ratio(found.high)}"
+            f"{said(m)} {ratio_end(found.low)} to {ratio_end(found.high)}"
             for m, found in (off or shown).items()
         )
         whose = f", seed {row.key['seed']}" if "seed" in row.key else ""

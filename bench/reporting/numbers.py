@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
 from bench.flat import digest
-from bench.reporting.cells import amount, probability, ratio
+from bench.reporting.cells import amount, probability, ratio, ratio_end
 from bench.reporting.judging import said
 from bench.reporting.latex import escape
 from bench.reporting.pairs import TableError
@@ -176,8 +176,8 @@ def saving(value: float) -> str:
 def _compared(row: Row, measure: str, pooled: Pooled) -> Iterator[tuple[str, str]]:
     name, unit = _MEASURES[measure]
     yield f"{name}Ratio", ratio(pooled.ratio)
-    yield f"{name}Low", ratio(pooled.low)
-    yield f"{name}High", ratio(pooled.high)
+    yield f"{name}Low", ratio_end(pooled.low)
+    yield f"{name}High", ratio_end(pooled.high)
     yield f"{name}Saving", saving(pooled.ratio)
     yield f"{name}SavingLow", saving(pooled.high)
     yield f"{name}SavingHigh", saving(pooled.low)

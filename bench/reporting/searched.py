@@ -11,7 +11,7 @@ from typing import Any
 from bench import codec
 from bench.flat import measure_of
 from bench.readings import Grade
-from bench.reporting.cells import Cell, Note, arrow, interval, missing, ratio
+from bench.reporting.cells import Cell, Note, arrow, interval, missing, ratio, ratio_end
 from bench.reporting.columns import Column, Value
 from bench.reporting.fronts import Point, ranked, spent
 from bench.reporting.judging import said
@@ -148,7 +148,7 @@ def _cost(measure: str) -> tuple[Column[Point], Column[Point]]:
 
     def ratios(point: Point) -> Cell:
         cost = point.cost
-        return graded(point, ratio(cost.ratio), interval(cost.low, cost.high, ratio))
+        return graded(point, ratio(cost.ratio), interval(cost.low, cost.high, ratio_end))
 
     def per_item(point: Point) -> Cell:
         cost = point.cost

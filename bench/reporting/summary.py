@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from bench.reporting.cells import interval, ratio
+from bench.reporting.cells import interval, ratio, ratio_end
 from bench.reporting.claims import verdict_text
 from bench.reporting.judging import MEASURED, contains_one, said
 from bench.reporting.prose import Paragraph, counted, listed, paragraph
@@ -83,7 +83,7 @@ def finding(row: Row) -> str:
     figures = [f"no ratio of {said(row.lead)}"]
     if found is not None:
         figures = [
-            f"{said(row.lead)} {ratio(found.ratio)} {interval(found.low, found.high, ratio)}"
+            f"{said(row.lead)} {ratio(found.ratio)} {interval(found.low, found.high, ratio_end)}"
         ]
     change = (
         f"{shown.difference(judged.difference)} {shown.step} "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench.reporting.cells import Cell, arrow, interval, listed, missing, ratio
+from bench.reporting.cells import Cell, arrow, interval, listed, missing, ratio, ratio_end
 from bench.reporting.columns import Column, Value, mean
 from bench.reporting.costs import OPTIMISATION, TRAINING
 from bench.reporting.judging import cost_column
@@ -42,7 +42,7 @@ def _making(row: Row) -> Cell:
     value, low, high = found
     if low is None or high is None:
         return Cell(ratio(value), note="one training: no interval over trainings")
-    return Cell(ratio(value), interval(low, high, ratio))
+    return Cell(ratio(value), interval(low, high, ratio_end))
 
 
 def _making_values(row: Row) -> tuple[Value, ...]:

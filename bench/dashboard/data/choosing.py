@@ -12,7 +12,7 @@ import pandas as pd
 
 from bench.dashboard.data.folder import number, words
 from bench.dashboard.data.sheets import Column, Sheet
-from bench.reporting.cells import amount, interval, ratio
+from bench.reporting.cells import amount, interval, ratio, ratio_end
 from bench.reporting.scales import Scale, scale
 
 MOST_OPTIONS = 300
@@ -141,7 +141,7 @@ def _row(pair: Mapping[Any, Any]) -> dict[str, Any]:
         "ratio": number(pair["_ratio"]),
         "low": low,
         "high": high,
-        "interval": None if low is None or high is None else interval(low, high, ratio),
+        "interval": None if low is None or high is None else interval(low, high, ratio_end),
         "per_item": per_item,
         "per_item_shown": None if per_item is None else amount(per_item, unit(lead)),
         "metric": words(pair["metric"]),

@@ -13,7 +13,7 @@ from bench.dashboard.data.runs import Opened
 from bench.dashboard.pages.frame import Place
 from bench.dashboard.pages.parts import Grid, Picture, heading, take, whole
 from bench.dashboard.pages.run import chosen, keep_up, latest
-from bench.reporting.cells import interval, ratio
+from bench.reporting.cells import interval, ratio, ratio_end
 
 
 def show(place: Place) -> None:
@@ -59,7 +59,7 @@ def _verdict(place: Place, found: Opened) -> None:
     with ui.element("section").classes("box"):
         unit = "J" if compared.measure == "energy_j" else "s"
         grade = f", {compared.grade}" if compared.measure == "energy_j" else ""
-        ends = interval(compared.low, compared.high, ratio)
+        ends = interval(compared.low, compared.high, ratio_end)
         ui.label(f"{words('ratio')}: {ratio(compared.ratio)} {ends} ({unit}{grade})").classes(
             "figure"
         )

@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.reporting import metered
 from bench.reporting import notes as of_rows
-from bench.reporting.cells import Note, points, ratio
+from bench.reporting.cells import Note, points, ratio_end
 from bench.reporting.judging import contains_one, said
 from bench.reporting.measures import MODELLED
 from bench.reporting.multitask import Group, Line, Task, parts
@@ -138,7 +138,8 @@ def _noise_floor(group: Group) -> Iterator[Note]:
             loud=True,
         )
     off = [
-        f"{s.model}_{task} ({s.runtime}) {said(m)} {ratio(found.low)} to {ratio(found.high)}"
+        f"{s.model}_{task} ({s.runtime}) {said(m)} {ratio_end(found.low)} to "
+        f"{ratio_end(found.high)}"
         for (s, task), row in floors.items()
         for m, found in row.ratios.items()
         if m != MODELLED and not contains_one(found)
