@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from urllib.parse import quote
 
 from nicegui import ui
 
 from bench.dashboard import charts
 from bench.dashboard.data import datasets, hub, samples
-from bench.dashboard.data.folder import BrokenError, Folder
+from bench.dashboard.data.folder import BrokenError
 from bench.dashboard.data.folder import words as plain
 from bench.dashboard.pages.frame import Place, follow
 from bench.dashboard.pages.parts import Grid, Picture, heading, listed, take, whole
@@ -30,37 +29,29 @@ async def show(place: Place) -> None:
     take(place, "hub")
     heading(words("files_here"))
     ui.label(words("files_hint")).classes("small")
-    if folders := place.shelf.folders():
-        await _files(place, folders)
-    if name := place.query.get("file"):
-        await _file(place, name)
-
-
-async def _files(place: Place, folders: Mapping[str, Folder]) -> None:
     try:
         place.shelf.undisturbed()
     except NotNowError as err:
-        ui.label(place.words(str(err))).classes("notice")
+        ui.label(words(str(err))).classes("notice")
         return
-    found = await asyncio.to_thread(datasets.files, folders)
-    Grid(
-        place,
-        whole(lambda: datasets.listed(found)),
-        href=lambda row: place.link("data", file=str(row["folder"])),
-    )
-    take(place, "files")
+    if folders := place.shelf.folders():
+        found = await asyncio.to_thread(datasets.files, folders)
+        Grid(
+            place,
+            whole(lambda: datasets.listed(found)),
+            href=lambda row: place.link("data", file=str(row["folder"])),
+        )
+        take(place, "files")
+    if name := place.query.get("file"):
+        await _file(place, name)
 
 
 async def _file(place: Place, name: str) -> None:
     words = place.words
     heading(plain(name), name=True)
     try:
-        place.shelf.undisturbed()
         base, relative = place.shelf.data_file(name)
         found = await asyncio.to_thread(samples.look, base, relative)
-    except NotNowError as err:
-        ui.label(words(str(err))).classes("notice")
-        return
     except BrokenError as err:
         ui.label(words("problem", problem=str(err))).classes("notice")
         return
