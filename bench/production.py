@@ -219,8 +219,9 @@ def _train(
     history.trainings += 1
     place = _checkpoints(order) / str(history.trainings)
     runs = order.folder.parent.with_name(".runs")  # beside each other, so that curves overlay
-    course = dataclasses.replace(course, run=runs / _title(order, stage))
-    course = dataclasses.replace(course, place=place, device=order.runtime.torch_device)
+    course = dataclasses.replace(
+        course, place=place, run=runs / _title(order, stage), device=order.runtime.torch_device
+    )
     if order.follows:
         recipe = dataclasses.replace(course.training, trackers=())
         train(model, dataclasses.replace(course, training=recipe), Unheard())

@@ -97,13 +97,13 @@ def _through(adapter: _Adapter, course: Course, place: Path, watch: Watch) -> No
     """Train from the last checkpoint to the end; where memory is short, with smaller batches."""
     training = course.training
     trained_on, kept = split(course.workload, course.examples, training.validation, course.seed)
+    on_gpu = torch.cuda.is_available() and course.device != torch.device("cpu")
     checkpoint = resuming.latest(place)
     if checkpoint is not None:
         watch.noted(resuming.step_of(checkpoint), "resumed", f"from {checkpoint.name}")
     while True:
         judge = judge_of(adapter.model, course.workload, kept, training.batch_size)
         drawn = Drawn(trained_on, course.seed)
-        on_gpu = torch.cuda.is_available() and course.device != torch.device("cpu")
         built = engine(adapter, drawn, training, course.seed, place, judge, on_gpu, course.run)
         built.remove_callback(PrinterCallback)
         built.add_callback(

@@ -102,18 +102,19 @@ def _validity(case: Case, windows: Columns) -> Iterator[Finding]:
     idle, drift = _idle_drift(case), _baseline_drift(case, windows)
     yield from case.equal("session", "session.idle_drift", session.idle_drift, idle)
     yield from case.equal("session", "session.baseline_drift", session.baseline_drift, drift)
+    drifts = not rules["rehearsal"]  # which is too short to tell a drift from noise
     blocks, thrown = len(np.unique(windows["block"])), len(session.discards)
     broken = {
         f"{thrown} of {blocks} blocks are discarded, protocol.max_discarded="
         f"{rules['max_discarded']:g}": thrown > rules["max_discarded"] * blocks,
         f"idle power drifted by {idle or 0:.2%}, protocol.max_idle_drift="
-        f"{rules['max_idle_drift']:g}": idle is not None and abs(idle) > rules["max_idle_drift"],
+        f"{rules['max_idle_drift']:g}": (
+            drifts and idle is not None and abs(idle) > rules["max_idle_drift"]
+        ),
         f"the baseline drifted by {drift or 0:.2%}, protocol.max_drift={rules['max_drift']:g}": (
-            drift is not None and drift > rules["max_drift"]
+            drifts and drift is not None and drift > rules["max_drift"]
         ),
     }
-    if rules["rehearsal"]:  # too short to tell a drift from noise
-        broken = {reason: holds for reason, holds in broken.items() if "drifted" not in reason}
     why = [reason for reason, holds in broken.items() if holds]
     if session.valid and why:
         yield case.error("session", f"session.valid is True, but {why[0]}")
