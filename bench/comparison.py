@@ -106,7 +106,8 @@ def _noted(gauge: Gauge, file: Path) -> Iterator[Callable[[], None]]:
 
     def note() -> None:
         wall_s, cpu_s = time.monotonic() - begin_s, machine.cpu_seconds() - begin_cpu_s
-        resuming.note(Spent(Phase(wall_s, cpu_s, gauge.so_far()), ()), file)
+        spent = Phase(wall_s, cpu_s, gauge.so_far())
+        resuming.note(Spent(spent, (), machine.host_name()), file)
 
     try:
         yield note

@@ -15,8 +15,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from bench import readings
 from bench.findings import Comparison
-from bench.readings import MEASURED_GRADES, Phase, Reading, is_elsewhere
+from bench.readings import ELSEWHERE, MEASURED_GRADES, Phase, Reading, total
 from bench.records import Arm, Record
 
 GRADES = ("A", "B", "C", "S")
@@ -124,8 +125,8 @@ def row(record: Record, folder: str) -> dict[str, Any]:
         **{name: getattr(record, name) for name in _OWN},
         "folder": folder,
         "technique_json": _json(record.config.get("technique")),
-        "recipe_json": _json(_recipe(record)),
-        "synthetic": _synthetic(record),
+        "recipe_json": _json(recipe(record.config)),
+        "synthetic": record.is_synthetic,
         # From before items had names: language models say how they are served.
         "item": record.item or ("token" if "serve" in (knobs or {}) else "sample"),
         "protocol": _title(record.protocol),
@@ -211,22 +212,11 @@ def _environment(found: Mapping[str, Any]) -> dict[str, Any]:
     return {name: steady(part) for name, part in found.items() if name != "doctor"}
 
 
-def _recipe(record: Record) -> dict[str, Any]:
+def recipe(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return what was asked for of workload and training, but for data's place and the seed."""
-    asked = record.config.get("workload")
+    asked = config.get("workload")
     named = {k: v for k, v in asked.items() if k not in ("data_root", "seed")} if asked else None
-    return {"training": record.config.get("training"), "workload": named}
-
-
-def _synthetic(record: Record) -> bool:
-    """Whether any joule of the record was made up."""
-    arms = (record.baseline, record.variant, record.session)
-    return any(c.grade == "S" for c in (record.comparison, *record.comparisons)) or any(
-        reading.grade == "S"
-        for part in arms
-        for phase in part.phases.values()
-        for reading in phase.readings
-    )
+    return {"training": config.get("training"), "workload": named}
 
 
 def _arm(name: str, arm: Arm, record: Record) -> dict[str, Any]:
@@ -243,12 +233,13 @@ def _arm(name: str, arm: Arm, record: Record) -> dict[str, Any]:
 
 def _costs(record: Record) -> dict[str, float | None]:
     columns: dict[str, float | None] = {}
+    apart = _made_elsewhere(record)
     for cost, (arm, names) in _COSTS.items():
         all_phases = getattr(record, arm).phases
         phases = [all_phases[name] for name in names if name in all_phases]
         if not phases:
             continue
-        if not any(map(is_elsewhere, phases)):  # seconds of two machines are no sum, either
+        if cost not in apart:  # seconds of two machines are no sum, either
             columns[f"{cost}_wall_s"] = sum(phase.wall_s for phase in phases)
             columns[f"{cost}_cpu_s"] = sum(phase.cpu_s for phase in phases)
         searched = "search" in names and "search" in all_phases  # most of it was no training
@@ -258,17 +249,20 @@ def _costs(record: Record) -> dict[str, float | None]:
     return columns
 
 
+def _made_elsewhere(record: Record) -> set[str]:
+    """Return which costs another machine has paid, in part or as a whole."""
+    reason = ELSEWHERE.match(record.break_even_reason or "")
+    here = reason["here"] if reason else record.variant.made_on
+    trained = record.baseline.made_on not in (None, here)
+    return {cost for cost, apart in (("train", trained), ("optimise", reason)) if apart}
+
+
 def joules(phases: Iterable[Phase], grade: str, record: Record) -> float | None:
     """Return the joules of phases by the meter that leads in that grade; ``None`` if any lack."""
-    meter = next((c.source for c in record.comparisons if c.grade == grade), None)
-    found = [
-        reading.energy_j
-        for phase in phases
-        for reading in phase.readings
-        if reading.grade == grade and reading.meter == meter
-    ]
-    whole = [energy_j for energy_j in found if energy_j is not None]
-    return sum(whole) if whole and len(whole) == len(found) else None
+    lead = next((c for c in record.comparisons if c.grade == grade), None)
+    if lead is None:
+        return None
+    return readings.joules(total(phases).readings, lead.source, lead.grade, lead.scope)
 
 
 def _power(prefix: str, phase: Phase | None, record: Record) -> dict[str, float]:

@@ -23,10 +23,10 @@ from bench import artefacts, facts, machine, ranks
 from bench.artefacts import Card
 from bench.live import Live, Teller
 from bench.locks import host_share
-from bench.measurement import Gauge, Span, total
+from bench.measurement import Gauge, Span
 from bench.meters import Meters
 from bench.progress import Bar
-from bench.readings import Event, Logged, Phase
+from bench.readings import Event, Logged, Phase, total
 from bench.runtime import Runtime
 from bench.spending import NOT_ALONE, Spending
 from bench.techniques import Setting, Technique
@@ -84,6 +84,7 @@ class History:
         trainings: How many there were.
         trained_parameters: Of the last one; ``None`` without one.
         adapter_bytes: Of what the last one trained, if other weights stayed as they were.
+        hosts: Names of the machines that had a part in them.
     """
 
     alone: Callable[[], bool]
@@ -94,6 +95,15 @@ class History:
     trainings: int = 0
     trained_parameters: int | None = None
     adapter_bytes: int | None = None
+    hosts: set[str] = field(default_factory=lambda: {machine.host_name()})
+
+    @property
+    def why_uncounted(self) -> str | None:
+        """Why no joules are this arm's alone, on one machine; ``None`` if they are."""
+        if len(self.hosts) > 1:
+            named = " and ".join(sorted(self.hosts))
+            return f"trained on {named}: joules of two machines are never added"
+        return None if self.alone() else NOT_ALONE
 
 
 def produce(order: Order) -> None:
@@ -117,17 +127,19 @@ def produce(order: Order) -> None:
             sparsity=" + ".join(s.sparsity for s in order.stages if s.sparsity != "none") or "none",
             macs=facts.macs(order.workload, order.runtime, model, batch),
             input_shapes=facts.input_shapes(batch),
-            phases={name: total(spans) for name, spans in _by_name(gauge.spans).items()},
+            phases={name: total(phases) for name, phases in _by_name(gauge.spans).items()},
             history=tuple(history.points),
             events=tuple(history.events),
             training_peak_memory_bytes=history.peak_memory_bytes,
             data=order.workload.describe_data(),
             trained_parameters=history.trained_parameters,
             adapter_bytes=history.adapter_bytes,
-            made_on=machine.host_name(),
+            made_on=", ".join(sorted(history.hosts)),
         )
         card = dataclasses.replace(card, phases=_with_items(card.phases, history))
-        artefacts.write_card(card if alone() else artefacts.without_joules(card, NOT_ALONE), folder)
+        if reason := history.why_uncounted:
+            card = artefacts.without_joules(card, reason)
+        artefacts.write_card(card, folder)
     shutil.rmtree(_checkpoints(order), ignore_errors=True)
 
 
@@ -232,6 +244,7 @@ def _train(
     teller = Teller(order.live, "baseline" if order.baseline is None else "variant")
     before = resuming.spent_before(place)
     for spent in before:
+        history.hosts.add(spent.host or machine.host_name())
         gauge.spans.append(_as_span(name, spent.phase))
         history.points += spent.points
         for point in spent.points:
@@ -240,6 +253,8 @@ def _train(
     with Bar(f"{order.workload.name}, seed {order.seed}: {title}") as bar:
         file = resuming.next_file(place)
         follower = Spending(gauge, bar, stage, file, history.alone, teller)
+        if before and resuming.latest(place) is None:
+            follower.noted(0, "resumed", "from the beginning: there was no checkpoint yet")
         seen = train(model, course, follower)
     history.items = seen + sum(spent.phase.items for spent in before)
     history.points += follower.points
@@ -259,10 +274,10 @@ def _as_span(name: str, phase: Phase) -> Span:
     return Span(name, 0, round(phase.wall_s * 1e9), phase.cpu_s, phase.readings, None, None)
 
 
-def _by_name(spans: Sequence[Span]) -> dict[str, list[Span]]:
-    named: dict[str, list[Span]] = {}
+def _by_name(spans: Sequence[Span]) -> dict[str, list[Phase]]:
+    named: dict[str, list[Phase]] = {}
     for span in spans:
-        named.setdefault(span.name, []).append(span)
+        named.setdefault(span.name, []).append(span.as_phase())
     return named
 
 

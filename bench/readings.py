@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -53,6 +54,61 @@ class Phase:
     items: float = 0
 
 
+def total(phases: Iterable[Phase]) -> Phase:
+    """Return phases as one; what takes no time counts for none.
+
+    Joules of the same meter and component are added; what one of the phases lacks is missing in
+    the sum, with its reason, and so is what came from two sources: half a sum is no sum.
+    """
+    taken = [phase for phase in phases if phase.wall_s > 0]
+    keys = dict.fromkeys((r.meter, r.component) for phase in taken for r in phase.readings)
+    return Phase(
+        sum(phase.wall_s for phase in taken),
+        sum(phase.cpu_s for phase in taken),
+        tuple(_sum(meter, component, taken) for meter, component in keys),
+    )
+
+
+def _sum(meter: str, component: str, phases: Sequence[Phase]) -> Reading:
+    found = [
+        reading
+        for phase in phases
+        for reading in phase.readings
+        if (reading.meter, reading.component) == (meter, component)
+    ]
+    first = found[0]
+    origins = {(reading.source, reading.grade) for reading in found}
+    reason = next((r.reason or "not read" for r in found if r.energy_j is None), None)
+    if len(origins) > 1:
+        reason = f"read from {' and '.join(sorted(source for source, _ in origins))}"
+    elif len(found) < len(phases):
+        reason = f"not read in {len(phases) - len(found)} of {len(phases)} phases"
+    energies_j = [reading.energy_j for reading in found if reading.energy_j is not None]
+    energy_j = None if reason is not None else sum(energies_j)
+    return Reading(meter, component, first.source, first.grade, energy_j, reason)
+
+
+def joules(readings: Iterable[Reading], meter: str, grade: Grade, scope: str) -> float | None:
+    """Return the joules of one meter and grade; ``None`` unless all that it covers was read.
+
+    Args:
+        readings: Of one phase or window.
+        meter: Name of the meter.
+        grade: Of the joules.
+        scope: Components, joined by ``+``. Of each kind at least one must be there: a training may
+            take two GPUs where serving takes one, but not do without the processor's joules.
+    """
+    found = [r for r in readings if (r.meter, r.grade) == (meter, grade)]
+    energies_j = [reading.energy_j for reading in found]
+    if None in energies_j or not _kinds(scope.split("+")) <= _kinds(r.component for r in found):
+        return None
+    return sum(energy_j for energy_j in energies_j if energy_j is not None)
+
+
+def _kinds(components: Iterable[str]) -> set[str]:
+    return {component.partition(":")[0] for component in components}
+
+
 @dataclass(frozen=True, slots=True)
 class Logged:
     """One logged point of a training.
@@ -89,7 +145,7 @@ def uncounted(part: _Timed, reason: str) -> _Timed:
     return dataclasses.replace(part, readings=readings)
 
 
-ELSEWHERE = re.compile(r"(made|searched) on .+ and measured on .+")
+ELSEWHERE = re.compile(r"(made|searched) on .+ and measured on (?P<here>[^:]+): ")
 """A reason that ``elsewhere`` gave."""
 
 
@@ -102,11 +158,6 @@ def elsewhere(done: str, there: str, here: str) -> str:
         here: Of the one that measures.
     """
     return f"{done} on {there} and measured on {here}: joules of two machines are not held together"
-
-
-def is_elsewhere(phase: Phase) -> bool:
-    """Return whether a phase is without joules because another machine went through it."""
-    return any(ELSEWHERE.match(reading.reason or "") for reading in phase.readings)
 
 
 @dataclass(frozen=True, slots=True)

@@ -214,6 +214,16 @@ class Record:
     item: str | None = None
     schema: int = field(default=SCHEMA)
 
+    @property
+    def is_synthetic(self) -> bool:
+        """Whether any joule of it was made up."""
+        return any(c.grade == "S" for c in (self.comparison, *self.comparisons)) or any(
+            reading.grade == "S"
+            for part in (self.baseline, self.variant, self.session)
+            for phase in part.phases.values()
+            for reading in phase.readings
+        )
+
 
 def to_json(record: Record) -> str:
     """Return the record as JSON; ``ValueError`` if a figure is not finite."""

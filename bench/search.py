@@ -7,14 +7,14 @@ takes what was found is charged what finding it has cost. Needs neither torch no
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from bench import codec
 from bench.findings import Comparison, MeasureName, Quality
-from bench.readings import Grade, Phase, Reading
+from bench.readings import Grade, Phase, joules, total
 
 DOCUMENT = "search.json"
 SCHEMA = 1
@@ -121,13 +121,8 @@ class Search:
         """
         if self.measure != "energy_j":
             return None
-        found = [
-            reading.energy_j
-            for reading in charged(self.tried, ()).readings
-            if (reading.meter, reading.grade) == (self.source, self.grade)
-        ]
-        whole = [energy_j for energy_j in found if energy_j is not None]
-        return sum(whole) if whole and len(whole) == len(found) else None
+        spent = charged(self.tried, ())
+        return joules(spent.readings, self.source, self.grade, self.scope)
 
     @property
     def wall_s(self) -> float:
@@ -192,38 +187,4 @@ def charged(tried: Iterable[Tried], own: Container[str]) -> Phase:
     for one in tried:
         phases += [phase for digest, phase in one.spent.made.items() if digest not in own]
         phases += [one.spent.evaluated, one.spent.measured]
-    return added(phases)
-
-
-def added(phases: Sequence[Phase]) -> Phase:
-    """Return phases as one.
-
-    Joules of the same meter and component are added; what one of the phases lacks is missing in
-    the sum, with its reason: half a sum is no sum.
-    """
-    taken = [phase for phase in phases if phase.wall_s > 0]
-    keys = dict.fromkeys((r.meter, r.component) for phase in taken for r in phase.readings)
-    return Phase(
-        sum(phase.wall_s for phase in taken),
-        sum(phase.cpu_s for phase in taken),
-        tuple(_sum(meter, component, taken) for meter, component in keys),
-    )
-
-
-def _sum(meter: str, component: str, phases: Sequence[Phase]) -> Reading:
-    found = [
-        reading
-        for phase in phases
-        for reading in phase.readings
-        if (reading.meter, reading.component) == (meter, component)
-    ]
-    first = found[0]
-    origins = {(reading.source, reading.grade) for reading in found}
-    reason = next((r.reason or "not read" for r in found if r.energy_j is None), None)
-    if len(origins) > 1:
-        reason = f"read from {' and '.join(sorted(source for source, _ in origins))}"
-    elif len(found) < len(phases):
-        reason = f"not read in {len(phases) - len(found)} of {len(phases)} phases"
-    energies_j = [reading.energy_j for reading in found if reading.energy_j is not None]
-    energy_j = None if reason is not None else sum(energies_j)
-    return Reading(meter, component, first.source, first.grade, energy_j, reason)
+    return total(phases)

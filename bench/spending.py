@@ -103,7 +103,7 @@ class Spending:
         )
         if not self.alone():
             spent = uncounted(spent, NOT_ALONE)
-        resuming.note(Spent(spent, tuple(self.points)), self.file)
+        resuming.note(Spent(spent, tuple(self.points), machine.host_name()), self.file)
 
     def _joules(self) -> str:
         """Return the joules of the open span for the progress line, the best grade there is."""

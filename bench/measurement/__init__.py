@@ -13,9 +13,8 @@ counters only the time of one read.
 
 from __future__ import annotations
 
-import dataclasses
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -134,34 +133,3 @@ class Gauge:
             load.foreign_share(start.load, cpu_s),
             state.since(start.state),
         )
-
-
-def total(spans: Sequence[Span | Phase]) -> Phase:
-    """Return several spans of one kind of work, or phases, as one phase.
-
-    Joules of the same meter and component are added; one that is missing anywhere is missing in
-    the sum, with its reason.
-    """
-    readings: dict[tuple[str, str], Reading] = {}
-    for span in spans:
-        for reading in span.readings:
-            key = (reading.meter, reading.component)
-            readings[key] = _add(readings[key], reading) if key in readings else reading
-    return Phase(
-        sum(span.wall_s for span in spans),
-        sum(span.cpu_s for span in spans),
-        tuple(readings.values()),
-    )
-
-
-def _add(one: Reading, two: Reading) -> Reading:
-    if (one.source, one.grade) != (two.source, two.grade):
-        raise ValueError(
-            f"joules of {one.source} (grade {one.grade}) and {two.source} (grade {two.grade}) "
-            f"are never added"
-        )
-    if one.energy_j is None:
-        return one
-    if two.energy_j is None:
-        return two
-    return dataclasses.replace(one, energy_j=one.energy_j + two.energy_j)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from bench.findings import MeasureName
 from bench.measurement import Span
 from bench.meters import Channel
-from bench.readings import Grade, Phase, Reading
+from bench.readings import Grade, Phase, Reading, joules
 
 _BEST_FIRST: tuple[Grade, ...] = ("A", "B", "S")
 """Grades that may lead; S only where the sensors are simulated, and never in a table."""
@@ -55,16 +55,9 @@ class Figure:
             return span.cpu_s
         return self.joules(span.readings)
 
-    def joules(self, readings: Sequence[Reading]) -> float | None:
+    def joules(self, readings: Iterable[Reading]) -> float | None:
         """Return the joules of this figure's meter and grade; ``None`` if one is missing."""
-        energies_j = [
-            reading.energy_j
-            for reading in readings
-            if (reading.meter, reading.grade) == (self.source, self.grade)
-        ]
-        if not energies_j or None in energies_j:
-            return None
-        return sum(energy_j for energy_j in energies_j if energy_j is not None)
+        return joules(readings, self.source, self.grade, self.scope)
 
 
 WALL = Figure("wall_s", "clock", "clock", "none")
@@ -84,15 +77,15 @@ def available(
         channels: By meter.
         device: Type of the torch device that works; ``None`` where nobody knows.
     """
-    joules = [
+    energies = [
         Figure("energy_j", "+".join(c.component for c in group), meter, grade)
         for meter, all_channels in channels.items()
         for grade in dict.fromkeys(channel.grade for channel in all_channels)
         if (group := [c for c in all_channels if c.grade == grade])
     ]
-    covering = [f for f in joules if device is None or f.covers(device)]
+    covering = [f for f in energies if device is None or f.covers(device)]
     leading = [f for grade in _BEST_FIRST for f in covering if f.grade == grade]
-    rest = [f for f in joules if f not in leading]
+    rest = [f for f in energies if f not in leading]
     return (*leading, WALL, CPU, *rest)
 
 

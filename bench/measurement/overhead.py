@@ -7,8 +7,8 @@ import time
 from statistics import median
 
 from bench import machine
-from bench.measurement import Gauge, Span, total
-from bench.readings import Overhead
+from bench.measurement import Gauge, Span
+from bench.readings import Overhead, total
 
 NAME = "null"
 """Of the span of an empty window."""
@@ -26,7 +26,7 @@ def calibrate(gauge: Gauge, idle: Span) -> Overhead:
     """
     _empty(gauge)
     taken = [_empty(gauge) for _ in range(WINDOWS)]
-    charged = total([span for span, _, _ in taken])
+    charged = total(span.as_phase() for span, _, _ in taken)
     return Overhead(
         windows=WINDOWS,
         wall_s=median(span.wall_s for span, _, _ in taken),

@@ -28,10 +28,12 @@ class Spent:
     Attributes:
         phase: Seconds, CPU-seconds, joules, and the examples it saw.
         points: What it logged.
+        host: Name of its machine; ``None`` of files that do not tell.
     """
 
     phase: Phase
     points: tuple[Logged, ...]
+    host: str | None = None
 
 
 def latest(place: Path) -> Path | None:

@@ -18,9 +18,9 @@ from bench.isolation import ChildError
 from bench.locks import LockError, exclusive
 from bench.measurement.figures import Figure
 from bench.meters import MeterError
-from bench.readings import Phase
+from bench.readings import Phase, total
 from bench.records import Record
-from bench.search import Spent, State, Tried, added
+from bench.search import Spent, State, Tried
 from bench.store import StoreError
 from bench.training import resuming
 from bench.tune.space import Value
@@ -122,8 +122,8 @@ def attempt(draft: Draft, terms: Terms) -> Tried:
         comparison=books.comparison if state == "complete" else None,
         spent=Spent(
             books.made,
-            added(books.evaluated),
-            added(books.measured),
+            total(books.evaluated),
+            total(books.measured),
             time.monotonic() - begin_s,
         ),
         record=books.record,
@@ -170,7 +170,7 @@ def _judge(built: Pair, baseline: Path, variant: Path, terms: Terms, books: _Boo
     for folder in folders:
         if variant != baseline or terms.own_baselines:
             card = artefacts.read_card(folder)
-            books.made[card.artefact.digest] = added(tuple(card.phases.values()))
+            books.made[card.artefact.digest] = total(tuple(card.phases.values()))
             if card.made_on is not None:
                 books.hosts.add(card.made_on)
     share = built.training.validation

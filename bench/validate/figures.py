@@ -190,13 +190,12 @@ def _spent(phase: Phase, figure: Figure) -> float | None:
         return phase.wall_s
     if figure.measure == "cpu_s":
         return phase.cpu_s
-    energies_j = [
-        reading.energy_j
-        for reading in phase.readings
-        if (reading.meter, reading.grade) == (figure.source, figure.grade)
-    ]
-    whole = [energy_j for energy_j in energies_j if energy_j is not None]
-    return sum(whole) if whole and len(whole) == len(energies_j) else None
+    found = [r for r in phase.readings if (r.meter, r.grade) == (figure.source, figure.grade)]
+    read = {reading.component.split(":")[0] for reading in found}
+    if any(part.split(":")[0] not in read for part in figure.scope.split("+")):
+        return None  # gpu:0 alone is not what gpu:0+cpu:0 serves with
+    energies_j = [reading.energy_j for reading in found if reading.energy_j is not None]
+    return sum(energies_j) if len(energies_j) == len(found) else None
 
 
 def _infer(case: Case, windows: Columns) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.readings import Phase, Reading
 from bench.validate import Finding
@@ -196,19 +197,28 @@ def _training(case: Case) -> Iterator[Finding]:
         wholes = {"wall_s": phase.wall_s} | {
             f"{r.meter}/{r.component}_j": r.energy_j for r in phase.readings
         }
-        stages = [of_arm & (logged["stage"] == s) for s in dict.fromkeys(logged["stage"][of_arm])]
+        resumed = any(event.kind == "resumed" for event in getattr(case.record, arm).events)
+        runs = list(_runs(logged, of_arm, resumed))
         for column in ("step", *wholes):
             if column not in logged:
                 continue
-            if any((np.diff(logged[column][rows]) < 0).any() for rows in stages):
+            if any((np.diff(logged[column][rows]) < 0).any() for rows in runs):
                 yield case.error("training", f"training.parquet: {column} of the {arm} falls")
             whole = wholes.get(column)
-            last = float(sum(logged[column][rows][-1] for rows in stages))
+            last = float(sum(logged[column][rows][-1] for rows in runs))
             if whole is None or np.isnan(last):
                 continue
             field = f"{arm}.phases.{name}, {column}"
             least_s = 0.5 * phase.wall_s
-            reached = sum(logged["wall_s"][rows][-1] for rows in stages) >= least_s
+            reached = sum(logged["wall_s"][rows][-1] for rows in runs) >= least_s
             if last > whole * LITTLE_MORE or (reached and whole > 10 * last):
                 message = f"{field} is {whole:.6g}, its training logged {last:.6g} until its end"
                 yield case.error("training", message)
+
+
+def _runs(logged: Columns, of_arm: NDArray[np.bool_], resumed: bool) -> Iterator[NDArray[np.intp]]:
+    """Yield the rows of each stage; of one that was resumed, those of each process."""
+    for stage in dict.fromkeys(logged["stage"][of_arm]):
+        rows = np.flatnonzero(of_arm & (logged["stage"] == stage))
+        anew = np.flatnonzero(np.diff(logged["wall_s"][rows]) < 0) + 1 if resumed else ()
+        yield from np.split(rows, anew)
