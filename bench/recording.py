@@ -13,11 +13,11 @@ from bench.asked import Pair
 from bench.comparison import Measured
 from bench.evaluation import Evaluation
 from bench.findings import BreakEven, Comparison, Proof
-from bench.measurement import total
+from bench.flat import recipe
 from bench.measurement.figures import Figure, available
 from bench.measurement.session import ArmName, Outcome
 from bench.measurement.version import VERSION
-from bench.readings import Phase, elsewhere, uncounted
+from bench.readings import Phase, elsewhere, total, uncounted
 from bench.records import Arm, Record, Session
 from bench.search import Search
 
@@ -153,8 +153,8 @@ def _searched_elsewhere(searched: Search | None) -> str | None:
 def _noise_floor(pair: Pair, lead: Comparison) -> Comparison | None:
     """Return what the newest valid A/A pair shows that can be held beside this pair, if any.
 
-    It is of the same workload, protocol and runtime on this host, and of the same measure: what
-    seconds cannot tell apart says nothing of joules.
+    It is of the same recipe, protocol and runtime on this host, measured by the same code, and of
+    the same measure: what seconds cannot tell apart says nothing of joules.
     """
     places = (pair.place.parents[1] / "none").glob("[!.]*")
     found = [record for place in places if (record := store.find(place)) is not None]
@@ -162,6 +162,8 @@ def _noise_floor(pair: Pair, lead: Comparison) -> Comparison | None:
         record
         for record in found
         if record.session.valid
+        and record.measuring_version == VERSION
+        and recipe(record.config) == recipe(pair.config)
         and record.protocol == dataclasses.asdict(pair.protocol)
         and record.runtime == dataclasses.asdict(pair.runtime)
     ]
@@ -184,7 +186,7 @@ def arm(
     """
     windows = [w for w in outcome.windows if w.kept and w.arm == name]
     infer = dataclasses.replace(
-        total([w.span for w in windows]), items=sum(w.items for w in windows)
+        total(w.span.as_phase() for w in windows), items=sum(w.items for w in windows)
     )
     made = {k: phase for k, phase in card.phases.items() if name == "baseline" or k != "train"}
     if elsewhere := _elsewhere(card.made_on):

@@ -162,10 +162,13 @@ def _indivisible(before: Part, after: Part, measure: str) -> str | None:
     versions = sorted({*before.distinct("measuring_version"), *after.distinct("measuring_version")})
     if len(versions) > 1:
         return f"versions {' and '.join(versions)} of the measuring code are not divided"
-    scopes = before.distinct(f"{measure}_scope"), after.distinct(f"{measure}_scope")
-    if scopes[0] != scopes[1]:
-        words = " in A and ".join(", ".join(scope) for scope in scopes)
-        return f"other components are added up: {words} in B"
+    for column, words in (
+        ("scope", "other components are added up"),
+        ("source", "joules come from another meter"),
+    ):
+        sides = before.distinct(f"{measure}_{column}"), after.distinct(f"{measure}_{column}")
+        if sides[0] != sides[1]:
+            return f"{words}: {' in A and '.join(', '.join(side) for side in sides)} in B"
     return None
 
 

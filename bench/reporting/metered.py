@@ -44,7 +44,7 @@ def _what_is_counted(rows: Sequence[Row], measure: str) -> str:
     grade = grade_of(measure)
     assert grade is not None
     scopes = sorted({s for row in rows for s in row.source.distinct(f"{measure}_scope", row.valid)})
-    sources = sorted({c["source"] for row in rows for c in _channels(row, grade)})
+    sources = sorted({c["source"] for row in rows for c in _leading(row, measure)})
     text = (
         f"Joules ({grade}) are gross, from {_HOW[grade]}: "
         f"{', '.join(sources) or rows[0].origin_of(measure)}. Counted: {' or '.join(scopes)}."
@@ -66,7 +66,7 @@ def modelled(rows: Sequence[Row]) -> Iterator[Note]:
     """Yield which model modelled joules come from, with its constants."""
     found = [row for row in rows if MODELLED in row.ratios]
     if found:
-        models = sorted({_model(c) for row in found for c in _channels(row, "C")})
+        models = sorted({_model(c) for row in found for c in _leading(row, MODELLED)})
         named = "; ".join(models) or listed(row.origin_of(MODELLED) for row in found)
         yield Note(
             f"Joules marked modelled (C) come from {named}. They are a model's, not a measurement, "
@@ -136,15 +136,22 @@ def carbon(rows: Sequence[Row]) -> Iterator[Note]:
 
 def _grid(row: Row) -> Mapping[str, Any] | None:
     """Return the carbon intensity that a meter recorded, with country, year and source."""
-    grids = (c["detail"]["carbon"] for c in _channels(row) if (c.get("detail") or {}).get("carbon"))
-    return next(grids, None)
+    details = (channel.get("detail") or {} for _, channel in _channels(row))
+    return next((detail["carbon"] for detail in details if detail.get("carbon")), None)
 
 
-def _channels(row: Row, grade: Grade | None = None) -> Iterator[Mapping[str, Any]]:
-    """Yield what the sessions say of the channels of that grade."""
+def _leading(row: Row, measure: str) -> Iterator[Mapping[str, Any]]:
+    """Yield the channels that a measure's figures are of: one meter's, of one grade."""
+    meters = row.source.distinct(f"{measure}_source", row.valid)
+    found = (c for meter, c in _channels(row) if meter in meters)
+    yield from (channel for channel in found if channel["grade"] == grade_of(measure))
+
+
+def _channels(row: Row) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield what the sessions say of all channels, with the names of their meters."""
     for text in row.source.distinct("meters_json", row.valid):
-        for channels in json.loads(text).values():
-            yield from (c for c in channels if grade is None or c["grade"] == grade)
+        for meter, channels in json.loads(text).items():
+            yield from ((meter, channel) for channel in channels)
 
 
 def _called(row: Row) -> str:

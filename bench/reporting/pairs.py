@@ -19,8 +19,11 @@ SAME = (
 )
 """What all pairs of one row must share: else their figures answer different questions."""
 
-SAME_ON_ONE_HOST = ("served_on_json", *(f"{measure}_scope" for measure in MEASURES))
-"""What a family must share on each host: threads, device, and the components added up."""
+SAME_ON_ONE_HOST = (
+    "served_on_json",
+    *(f"{measure}_{origin}" for measure in MEASURES for origin in ("scope", "source")),
+)
+"""What a family must share on each host: threads, device, components added up, and the meter."""
 
 _WAYS_OUT = {
     "measuring_version": "Measure the older ones again (force=true), or keep them in a folder of "
@@ -135,7 +138,8 @@ def require_poolable(source: Pairs, groups: Sequence[NDArray[np.intp]]) -> None:
     Raises:
         TableError: Two of one group do not; the message names them and the way out.
     """
-    for column in SAME:
+    scopes = (f"{measure}_scope" for measure in MEASURES)  # hosts that are pooled, too
+    for column in (*SAME, *scopes):
         _require_alike(source, _numbered(source, groups), column, "be pooled")
 
 

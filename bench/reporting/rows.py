@@ -22,6 +22,7 @@ from bench.reporting import judging
 from bench.reporting.cells import listed
 from bench.reporting.judging import BreakEven, Evidence, JudgedQuality
 from bench.reporting.pairs import (
+    SAME_ON_ONE_HOST,
     Pairs,
     TableError,
     grouped,
@@ -48,7 +49,7 @@ BY = (*CONDITIONS, *TECHNIQUE)
 BASELINE = "none"
 """Name of the technique that changes nothing: its pair is the A/A pair."""
 
-_FAMILY = (*CONDITIONS, "served_on_json", *(f"{measure}_scope" for measure in MEASURES))
+_FAMILY = (*CONDITIONS, *SAME_ON_ONE_HOST)
 """What rows that are compared with each other and their A/A pair share, as far as it tells rows."""
 
 _PROOF = ("bytes_fell", "no_simulation_left", "reload_exact", "exploited")
@@ -117,8 +118,8 @@ class Row:
 
     @property
     def exploited(self) -> bool:
-        """Whether fewer operations took less time, in every session."""
-        return bool(self.of("exploited").all())
+        """Whether fewer operations took less time, in every session; there is a valid one."""
+        return bool(self.valid.size and self.of("exploited").all())
 
     @property
     def family(self) -> tuple[Any, ...]:

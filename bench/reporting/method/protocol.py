@@ -99,7 +99,14 @@ def _windows(rules: Mapping[str, Any], pairs: pd.DataFrame) -> str:
 
 
 def _slowest_s(meters: Mapping[str, Any]) -> float:
-    return max((float(c["step_s"]) for channels in meters.values() for c in channels), default=0.0)
+    """Return the step of the slowest sensor; windows do not wait for models (grade C)."""
+    steps_s = (
+        float(channel["step_s"])
+        for channels in meters.values()
+        for channel in channels
+        if channel["grade"] != "C"
+    )
+    return max(steps_s, default=0.0)
 
 
 def _lead_in(rules: Mapping[str, Any]) -> str | None:
