@@ -635,7 +635,7 @@ def test_stages_come_in_order_each_with_its_own_recipe() -> None:
         # The task is not learnt in the first, so that nothing of it can say when to stop.
         {
             **{"epochs": 1.0, "learning_rate": 3e-3},
-            **{"target": None, "patience": None, "restore_best": False},
+            **{"target": None, "patience": None, "restore_best": False, "guard": "off"},
         },
         {"epochs": 5.0},
     ]

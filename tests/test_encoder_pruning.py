@@ -365,7 +365,7 @@ def test_what_is_saved_is_restored_to_its_shape_and_answers_bit_for_bit(
 
 @pytest.mark.parametrize("technique", [HEADS, NEURONS, DROP])
 def test_models_that_are_no_encoders_are_refused_with_a_way_out(technique: Technique) -> None:
-    terms = Terms(Tiny(), {}, "eager", torch.device("cpu"))
+    terms = Terms(Tiny(), {"learning_rate": 0.05}, "eager", torch.device("cpu"))
     told = rf"technique={technique.name} prunes encoders, and Net is no encoder .* workload=bert"
     with pytest.raises(TechniqueError, match=told):
         technique.require(terms)
@@ -482,7 +482,7 @@ def test_an_encoder_is_pruned_on_the_gpu_where_it_lies(technique: Technique) -> 
 
 
 def test_channels_are_not_removed_across_heads() -> None:
-    terms = Terms(tiny_language(), {}, "eager", torch.device("cpu"))
-    channels = StructuredPruning("channels", 0.5, None, "magnitude", "layer", 1, 8, 0.0, 0.02)
+    terms = Terms(tiny_language(), {"learning_rate": 2e-5}, "eager", torch.device("cpu"))
+    channels = StructuredPruning("channels", 0.5, None, "magnitude", "layer", 1, 8, 0.0, None)
     with pytest.raises(TechniqueError, match="head_pruning_ffn_pruning"):
         channels.require(terms)

@@ -116,7 +116,7 @@ def test_training_that_knows_of_the_rounding_ends_in_integers(tmp_path: Path) ->
 def test_what_would_only_simulate_is_refused_before_anything_is_trained(
     technique: Technique,
 ) -> None:
-    terms = Terms(Tiny(), {}, "compile", torch.device("cpu"))
+    terms = Terms(Tiny(), {"learning_rate": 0.05}, "compile", torch.device("cpu"))
     technique.require(terms)
     with pytest.raises(TechniqueError, match=r"would only simulate integers.*runtime=compile"):
         technique.require(replace(terms, mode="eager"))
@@ -130,7 +130,7 @@ def test_what_would_only_simulate_is_refused_before_anything_is_trained(
         (lambda: replace(STATIC, batches=0), r"technique\.batches is 0"),
         (lambda: replace(STATIC, batch_size=0), r"technique\.batch_size is 0"),
         (lambda: replace(AWARE, epochs=0), r"technique\.epochs is 0"),
-        (lambda: replace(AWARE, learning_rate=-1), r"technique\.learning_rate is -1"),
+        (lambda: replace(AWARE, learning_rate=-1), r"technique\.learning_rate=-1 above 0"),
     ],
 )
 def test_impossible_knobs_are_refused(build: Any, told: str) -> None:

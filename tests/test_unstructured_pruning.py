@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
+from dataclasses import asdict, replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from tiny import Tiny, trained_looking
+from tiny import RECIPE, Tiny, trained_looking
 from torch import nn
+from transformers.pytorch_utils import Conv1D
 
 from bench import facts
-from bench.techniques import Setting
+from bench.techniques import Setting, TechniqueError, Terms
 from bench.techniques.unstructured_pruning import GROWING, UPDATES, UnstructuredPruning
 
 ZEROS = UnstructuredPruning("unstructured_pruning", 0.9, "global", 1.0, 0.02)
@@ -83,6 +85,54 @@ def test_no_mask_is_left_and_no_byte_is_saved() -> None:
         False,
         "unstructured_pruning 0.9",
     )
+
+
+class Tied(nn.Module):
+    """A language model in small: its output layer is its table, its block GPT-2's kind of layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(64, 32)
+        self.block = Conv1D(32, 32)
+        self.head = nn.Linear(32, 64, bias=False)
+        self.head.weight = self.table.weight
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        return self.head(self.block(self.table(ids)))
+
+
+def test_a_table_that_is_the_output_layer_too_stays_as_it_is() -> None:
+    """Its mask would act on the way out alone, and the table be served without its weights."""
+    torch.manual_seed(0)
+    model = Tied()
+    table = model.table.weight.detach().clone()
+    where = Setting(Tiny(), model, 0)
+    masked = ZEROS.prepare(copy.deepcopy(model), where)
+    ZEROS.after_step(masked, GROWING)
+    sparse = ZEROS.convert(masked, where)
+    assert torch.equal(sparse.table.weight, table)
+    assert torch.equal(sparse.head.weight, table)
+    assert float((sparse.block.weight == 0).float().mean()) == pytest.approx(0.9, abs=0.001)
+
+
+def terms(learning_rate: float) -> Terms:
+    training = asdict(replace(RECIPE, learning_rate=learning_rate))
+    return Terms(Tiny(), training, "eager", torch.device("cpu"))
+
+
+def test_a_rate_for_another_optimiser_is_refused_before_it_undoes_a_training() -> None:
+    ZEROS.require(terms(0.05))
+    replace(ZEROS, learning_rate=None).require(terms(2e-5))
+    replace(ZEROS, epochs=0).require(terms(2e-5))
+    with pytest.raises(TechniqueError, match=r"learning_rate=0\.02 is 1000 times .*=2e-05, at w"):
+        ZEROS.require(terms(2e-5))
+
+
+def test_models_without_such_layers_are_refused() -> None:
+    bare = SimpleNamespace(name="bare", build=lambda seed: nn.Embedding(4, 4))
+    where = Terms(bare, asdict(RECIPE), "eager", torch.device("cpu"))  # type: ignore[arg-type]
+    with pytest.raises(TechniqueError, match="linear layers, and bare has none"):
+        ZEROS.require(where)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.techniques import Setting, Technique, TechniqueError, Terms
+from bench.techniques import Setting, Technique, TechniqueError, Terms, fine_tuning
 from bench.workloads import Workload
 
 
@@ -24,22 +24,20 @@ class Resolution(Technique):
     Attributes:
         size: Side in pixels of what the model sees, below ``workload.image_size``.
         epochs: Passes of fine-tuning, charged to the technique; 0 for none.
-        learning_rate: Peak of the fine-tuning.
+        learning_rate: Peak of the fine-tuning; ``None`` takes the baseline's.
     """
 
     size: int
     epochs: float
-    learning_rate: float
+    learning_rate: float | None
 
     shrinks: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         """Refuse impossible knobs."""
-        if self.size < 1 or self.epochs < 0 or self.learning_rate <= 0:
-            raise ValueError(
-                f"technique.size={self.size} must be at least 1, technique.epochs={self.epochs} at "
-                f"least 0, technique.learning_rate={self.learning_rate} above 0"
-            )
+        if self.size < 1:
+            raise ValueError(f"technique.size is {self.size}: at least 1")
+        fine_tuning.require_possible(self.epochs, self.learning_rate)
 
     @property
     def label(self) -> str:
@@ -49,12 +47,11 @@ class Resolution(Technique):
     @property
     def recipe(self) -> Mapping[str, Any] | None:
         """Fine-tuning."""
-        if self.epochs == 0:
-            return None
-        return {"epochs": self.epochs, "learning_rate": self.learning_rate}
+        return fine_tuning.recipe(self.epochs, self.learning_rate)
 
     def require(self, terms: Terms) -> None:
-        """Refuse a side that is no smaller."""
+        """Refuse a side that is no smaller, and to undo what was learnt."""
+        fine_tuning.require_gentle(self.epochs, self.learning_rate, terms)
         side = getattr(terms.workload, "image_size", None)
         if side is None or self.size >= side:
             raise TechniqueError(

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from bench.techniques import SHAPE, Setting, Technique, TechniqueError, Terms
+from bench.techniques import SHAPE, Setting, Technique, TechniqueError, Terms, fine_tuning
 
 VALUES, PLACES = ".kept", ".places"
 """Suffixes of what is saved of a weight: the two values of every four, and where they stood."""
@@ -28,21 +28,17 @@ class SemiStructuredPruning(Technique):
     Attributes:
         epochs: Passes of fine-tuning after which the smaller two of four are dropped once more,
             charged to the technique; 0 drops once.
-        learning_rate: Peak of the fine-tuning.
+        learning_rate: Peak of the fine-tuning; ``None`` takes the baseline's.
     """
 
     epochs: float
-    learning_rate: float
+    learning_rate: float | None
 
     ends_chain: ClassVar[str] = "its packed weights are neither trained nor quantized"
 
     def __post_init__(self) -> None:
         """Refuse impossible knobs."""
-        if self.epochs < 0 or self.learning_rate <= 0:
-            raise ValueError(
-                f"technique.epochs={self.epochs} must be at least 0, technique.learning_rate="
-                f"{self.learning_rate} above 0"
-            )
+        fine_tuning.require_possible(self.epochs, self.learning_rate)
 
     @property
     def sparsity(self) -> str:
@@ -52,9 +48,7 @@ class SemiStructuredPruning(Technique):
     @property
     def recipe(self) -> Mapping[str, Any] | None:
         """Fine-tuning."""
-        if self.epochs == 0:
-            return None
-        return {"epochs": self.epochs, "learning_rate": self.learning_rate}
+        return fine_tuning.recipe(self.epochs, self.learning_rate)
 
     def require(self, terms: Terms) -> None:
         """Refuse hardware without sparse units, and models without layers that fit them."""
@@ -67,6 +61,7 @@ class SemiStructuredPruning(Technique):
                 f"{found}: nothing else has units for two of four; technique=structured_pruning "
                 f"is faster everywhere"
             )
+        fine_tuning.require_gentle(self.epochs, self.learning_rate, terms)
         if not _sparse_layers(terms.workload.build(seed=0)):
             raise TechniqueError(
                 f"technique={self.name} prunes linear layers whose sides are multiples of "

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from bench.techniques import Setting, Technique, TechniqueError, Terms
+from bench.techniques import Setting, Technique, TechniqueError, Terms, fine_tuning
 from bench.workloads import Workload
 
 _LOOKED_AT = 256
@@ -42,11 +42,7 @@ class SequenceLength(Technique):
             raise ValueError(
                 f"technique.length is {self.length}: at least 3 tokens, two of which mark the ends"
             )
-        if self.epochs < 0 or (self.learning_rate is not None and self.learning_rate <= 0):
-            raise ValueError(
-                f"technique.epochs={self.epochs} must be at least 0, technique.learning_rate="
-                f"{self.learning_rate} above 0, or null for the baseline's"
-            )
+        fine_tuning.require_possible(self.epochs, self.learning_rate)
 
     @property
     def label(self) -> str:
@@ -56,10 +52,7 @@ class SequenceLength(Technique):
     @property
     def recipe(self) -> Mapping[str, Any] | None:
         """Fine-tuning."""
-        if self.epochs == 0:
-            return None
-        rate = {} if self.learning_rate is None else {"learning_rate": self.learning_rate}
-        return {"epochs": self.epochs, **rate}
+        return fine_tuning.recipe(self.epochs, self.learning_rate)
 
     def require(self, terms: Terms) -> None:
         """Refuse workloads without tokens, or that answer each, and a length that cuts nothing."""

@@ -12,7 +12,7 @@ import torch_pruning as tp
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.techniques import Setting, Technique, TechniqueError, Terms
+from bench.techniques import Setting, Technique, TechniqueError, Terms, fine_tuning
 from bench.techniques.reshaping import reshape
 from bench.workloads import Batch, Workload
 
@@ -54,7 +54,7 @@ class StructuredPruning(Technique):
             once.
         round_to: Channels that remain are a multiple of this, since kernels like whole vectors.
         epochs: Passes of fine-tuning afterwards, charged to the technique; 0 for none.
-        learning_rate: Peak of the fine-tuning, below the baseline's.
+        learning_rate: Peak of the fine-tuning; ``None`` takes the baseline's.
     """
 
     ratio: float | None
@@ -64,7 +64,7 @@ class StructuredPruning(Technique):
     iterations: int
     round_to: int
     epochs: float
-    learning_rate: float
+    learning_rate: float | None
 
     def __post_init__(self) -> None:
         """Refuse impossible knobs."""
@@ -94,11 +94,9 @@ class StructuredPruning(Technique):
             )
         if self.scope not in ("layer", "global"):
             raise ValueError(f"technique.scope is {self.scope!r}: layer or global")
-        if self.round_to < 1 or self.epochs < 0 or self.learning_rate <= 0:
-            raise ValueError(
-                f"technique.round_to={self.round_to} must be at least 1, technique.epochs="
-                f"{self.epochs} at least 0, technique.learning_rate={self.learning_rate} above 0"
-            )
+        if self.round_to < 1:
+            raise ValueError(f"technique.round_to is {self.round_to}: at least 1")
+        fine_tuning.require_possible(self.epochs, self.learning_rate)
 
     @property
     def label(self) -> str:
@@ -118,12 +116,11 @@ class StructuredPruning(Technique):
     @property
     def recipe(self) -> Mapping[str, Any] | None:
         """Fine-tuning: fewer epochs at a lower rate."""
-        if self.epochs == 0:
-            return None
-        return {"epochs": self.epochs, "learning_rate": self.learning_rate}
+        return fine_tuning.recipe(self.epochs, self.learning_rate)
 
     def require(self, terms: Terms) -> None:
         """Refuse networks without convolutions: heads of attention would lose some features."""
+        fine_tuning.require_gentle(self.epochs, self.learning_rate, terms)
         if self.importance == "taylor":  # which takes the loss's gradients
             terms.workload.require_trainable("technique.importance=taylor")
         if terms.workload.prunable(terms.workload.build(seed=0)) is None:

@@ -8,8 +8,9 @@ from typing import Any, ClassVar, Literal
 
 from torch import nn
 from torch.nn.utils import prune
+from transformers.pytorch_utils import Conv1D
 
-from bench.techniques import Setting, Technique
+from bench.techniques import Setting, Technique, TechniqueError, Terms, fine_tuning
 
 UPDATES = 20
 """Times that the masks grow during the fine-tuning."""
@@ -29,16 +30,17 @@ class UnstructuredPruning(Technique):
 
     Attributes:
         ratio: Fraction of the weights of convolutions and linear layers that become 0, in (0, 1).
+            An output layer that is the table of embeddings, too, stays as it is.
         scope: ``global`` takes the smallest of all layers together, ``layer`` the same fraction of
             each.
         epochs: Passes of fine-tuning in which the masks grow; 0 prunes at once and leaves it.
-        learning_rate: Peak of the fine-tuning.
+        learning_rate: Peak of the fine-tuning; ``None`` takes the baseline's.
     """
 
     ratio: float
     scope: Literal["layer", "global"]
     epochs: float
-    learning_rate: float
+    learning_rate: float | None
 
     shrinks: ClassVar[bool] = False
     undone_by_training: ClassVar[str] = "training would fill its zeros again"
@@ -52,11 +54,7 @@ class UnstructuredPruning(Technique):
             )
         if self.scope not in ("layer", "global"):
             raise ValueError(f"technique.scope is {self.scope!r}: layer or global")
-        if self.epochs < 0 or self.learning_rate <= 0:
-            raise ValueError(
-                f"technique.epochs={self.epochs} must be at least 0, technique.learning_rate="
-                f"{self.learning_rate} above 0"
-            )
+        fine_tuning.require_possible(self.epochs, self.learning_rate)
 
     @property
     def label(self) -> str:
@@ -71,9 +69,18 @@ class UnstructuredPruning(Technique):
     @property
     def recipe(self) -> Mapping[str, Any] | None:
         """Fine-tuning under growing masks."""
-        if self.epochs == 0:
-            return None
-        return {"epochs": self.epochs, "learning_rate": self.learning_rate}
+        gentle = fine_tuning.recipe(self.epochs, self.learning_rate)
+        # Masks grow: the best look, or the last before patience ends, is one with half of them.
+        return gentle and {**gentle, **fine_tuning.TO_THE_END}
+
+    def require(self, terms: Terms) -> None:
+        """Refuse models without such layers, and to undo what was learnt."""
+        fine_tuning.require_gentle(self.epochs, self.learning_rate, terms)
+        if not _weights(terms.workload.build(seed=0)):
+            raise TechniqueError(
+                f"technique={self.name} prunes convolutions and linear layers, and "
+                f"{terms.workload.name} has none"
+            )
 
     def prepare(self, model: nn.Module, setting: Setting) -> nn.Module:
         """Return the model with masks that hide nothing yet, or everything at once."""
@@ -109,8 +116,11 @@ class UnstructuredPruning(Technique):
 
 
 def _weights(model: nn.Module) -> list[tuple[nn.Module, str]]:
-    kinds = (nn.Conv1d, nn.ConvTranspose1d, nn.Conv2d, nn.Linear)
-    return [(m, "weight") for m in model.modules() if isinstance(m, kinds)]
+    kinds = (nn.Conv1d, nn.ConvTranspose1d, nn.Conv2d, nn.Linear, Conv1D)
+    tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
+    layers = [module for module in model.modules() if isinstance(module, kinds)]
+    # A mask acts in the layer's own forward: whoever shares its weight would be trained without.
+    return [(m, "weight") for m in layers if id(getattr(m, "weight_orig", m.weight)) not in tables]
 
 
 def _share_of_the_rest(weights: list[tuple[nn.Module, str]], wanted: float) -> float:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.techniques import Loss, Setting, Technique, TechniqueError, Terms
+from bench.techniques import Loss, Setting, Technique, TechniqueError, Terms, fine_tuning
 from bench.techniques.distillation.encoders import EncoderStudent, layer_map, width
 from bench.techniques.distillation.small import SmallModel
 from bench.techniques.distillation.teaching import (
@@ -102,8 +102,11 @@ class Intermediate(Technique):
 
     @property
     def recipe(self) -> Mapping[str, Any]:
-        """The baseline's, where nothing else is said; the task is not learnt yet, nor looked at."""
-        return {**self.plan.recipe, "target": None, "patience": None, "restore_best": False}
+        """The baseline's, where nothing else is said; the task is not learnt yet, nor looked at.
+
+        Its loss on the validation part is no sign either: the student is not trained for it.
+        """
+        return {**self.plan.recipe, **fine_tuning.TO_THE_END, "guard": "off"}
 
     def require(self, terms: Terms) -> None:
         """Refuse what this baseline cannot teach."""

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from bench.techniques import SHAPE, Setting, Technique, TechniqueError, Terms
+from bench.techniques import SHAPE, Setting, Technique, TechniqueError, Terms, fine_tuning
 from bench.techniques.encoder_pruning import blocks_of
 from bench.workloads import Workload
 from bench.workloads.language.anatomy import keep_layers, layers
@@ -60,11 +60,7 @@ class LayerDropping(Technique):
             raise ValueError(
                 f"technique.strategy is {self.strategy!r}: one of {', '.join(STRATEGIES)}"
             )
-        if self.epochs < 0 or (self.learning_rate is not None and self.learning_rate <= 0):
-            raise ValueError(
-                f"technique.epochs={self.epochs} must be at least 0, technique.learning_rate="
-                f"{self.learning_rate} above 0, or null for the baseline's"
-            )
+        fine_tuning.require_possible(self.epochs, self.learning_rate)
 
     @property
     def label(self) -> str:
@@ -75,10 +71,7 @@ class LayerDropping(Technique):
     @property
     def recipe(self) -> Mapping[str, Any] | None:
         """Fine-tuning."""
-        if self.epochs == 0:
-            return None
-        rate = {} if self.learning_rate is None else {"learning_rate": self.learning_rate}
-        return {"epochs": self.epochs, **rate}
+        return fine_tuning.recipe(self.epochs, self.learning_rate)
 
     def require(self, terms: Terms) -> None:
         """Refuse models that are no encoders, and amounts that leave nothing or everything."""

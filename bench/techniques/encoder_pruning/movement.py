@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from bench.techniques import Setting, Technique, Terms
+from bench.techniques import Setting, Technique, Terms, fine_tuning
 from bench.techniques.encoder_pruning import blocks_of
 
 WARM_UP, COOL_DOWN = 0.1, 0.2
@@ -86,8 +86,8 @@ class MovementPruning(Technique):
     @property
     def recipe(self) -> Mapping[str, Any]:
         """Fine-tuning under masks that are learned."""
-        rate = {} if self.learning_rate is None else {"learning_rate": self.learning_rate}
-        return {"epochs": self.epochs, **rate}
+        gentle = fine_tuning.recipe(self.epochs, self.learning_rate)
+        return {**(gentle or {}), **fine_tuning.TO_THE_END}
 
     def require(self, terms: Terms) -> None:
         """Refuse models that are no encoders."""

@@ -11,7 +11,7 @@ import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 
-from bench.techniques import Setting, Technique, TechniqueError, Terms
+from bench.techniques import Setting, Technique, TechniqueError, Terms, fine_tuning
 from bench.techniques.encoder_pruning import blocks_of
 from bench.techniques.encoder_pruning.importance import Group, magnitude, taylor
 from bench.techniques.reshaping import reshape
@@ -68,11 +68,7 @@ class UnitPruning(Technique, abc.ABC):
                 f"technique.calibration is {self.calibration}: at least one example to measure "
                 f"importance on"
             )
-        if self.epochs < 0 or (self.learning_rate is not None and self.learning_rate <= 0):
-            raise ValueError(
-                f"technique.epochs={self.epochs} must be at least 0, technique.learning_rate="
-                f"{self.learning_rate} above 0, or null for the baseline's"
-            )
+        fine_tuning.require_possible(self.epochs, self.learning_rate)
 
     @property
     def label(self) -> str:
@@ -83,10 +79,7 @@ class UnitPruning(Technique, abc.ABC):
     @property
     def recipe(self) -> Mapping[str, Any] | None:
         """Fine-tuning."""
-        if self.epochs == 0:
-            return None
-        rate = {} if self.learning_rate is None else {"learning_rate": self.learning_rate}
-        return {"epochs": self.epochs, **rate}
+        return fine_tuning.recipe(self.epochs, self.learning_rate)
 
     @property
     def multiple(self) -> int:

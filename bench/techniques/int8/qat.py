@@ -9,7 +9,7 @@ from typing import Any, ClassVar, cast
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from bench.techniques import Setting, Technique, Terms
+from bench.techniques import Setting, Technique, Terms, fine_tuning
 from bench.techniques.int8 import graph
 from bench.techniques.int8.static import require_integers
 from bench.workloads import Workload
@@ -23,28 +23,32 @@ class Int8Aware(Technique):
 
     Attributes:
         epochs: Passes of fine-tuning, charged to the technique.
-        learning_rate: Peak of the fine-tuning, far below the baseline's.
+        learning_rate: Peak of the fine-tuning; ``None`` takes the baseline's.
     """
 
     epochs: float
-    learning_rate: float
+    learning_rate: float | None
 
     ends_chain: ClassVar[str] = "its exported graph of integers is neither trained nor changed"
     kernels: ClassVar[tuple[str, ...]] = ("qconv", "qlinear", "int8")
 
     def __post_init__(self) -> None:
         """Refuse impossible knobs."""
-        for key in ("epochs", "learning_rate"):
-            if (value := getattr(self, key)) <= 0:
-                raise ValueError(f"technique.{key} is {value}: it must be above 0")
+        fine_tuning.require_possible(self.epochs, self.learning_rate)
+        if self.epochs == 0:
+            raise ValueError(
+                "technique.epochs is 0: rounding is trained for; technique=int8_static needs none"
+            )
 
     @property
     def recipe(self) -> Mapping[str, Any]:
         """Fine-tuning in fp32: rounding to integers and to bf16 at once is another technique."""
-        return {"epochs": self.epochs, "learning_rate": self.learning_rate, "precision": "fp32"}
+        gentle = fine_tuning.recipe(self.epochs, self.learning_rate)
+        return {**(gentle or {}), "precision": "fp32"}
 
     def require(self, terms: Terms) -> None:
-        """Refuse to serve the graph eagerly, or on a GPU."""
+        """Refuse to serve the graph eagerly, or on a GPU, and to undo what was learnt."""
+        fine_tuning.require_gentle(self.epochs, self.learning_rate, terms)
         require_integers(self.name, terms)
 
     def prepare(self, model: nn.Module, setting: Setting) -> nn.Module:
