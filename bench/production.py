@@ -77,7 +77,7 @@ class History:
 
     Attributes:
         alone: Tells whether all joules that are counted are this arm's.
-        items: Examples that its last training saw.
+        items: Examples that they saw.
         points: What was logged, stage after stage.
         events: What happened beside it: resumed, short of memory, overfitting, stopped early.
         peak_memory_bytes: Of the process after its last training; ``None`` without one.
@@ -256,7 +256,7 @@ def _train(
         if before and resuming.latest(place) is None:
             follower.noted(0, "resumed", "from the beginning: there was no checkpoint yet")
         seen = train(model, course, follower)
-    history.items = seen + sum(spent.phase.items for spent in before)
+    history.items += seen + sum(spent.phase.items for spent in before)
     history.points += follower.points
     history.events += follower.events
     history.peak_memory_bytes = memory.peak_bytes()

@@ -22,14 +22,16 @@ from runs import ROOT, arguments, bench, records
 from safetensors.torch import load_file
 from tiny import CONF, EAGER, RECIPE, Tiny, same_tensors
 
-from bench import artefacts, interruption, recording
+from bench import artefacts, interruption, machine, recording
 from bench.comparison import Bout, compare
 from bench.interruption import REQUEUE, Interrupted
 from bench.measurement.protocol import Protocol
 from bench.meters import Channel, Counts, Meters
 from bench.production import Order, produce
-from bench.readings import Phase
+from bench.readings import Phase, Reading
 from bench.spending import Spending
+from bench.techniques.resolution import Resolution
+from bench.techniques.unstructured_pruning import UnstructuredPruning
 from bench.training import resuming
 
 TESTS = Path(__file__).parent
@@ -123,6 +125,57 @@ def test_what_was_spent_without_a_checkpoint_is_charged_to_nobody(tmp_path: Path
     resuming.note(lost, place / "spent-1.json")
     produce(order_of(tmp_path))
     assert artefacts.read_card(tmp_path / "made").phases["train"].items == 2 * 100 + 2 * 32
+
+
+@on_cpu
+def test_a_training_that_began_on_another_machine_has_no_joules(tmp_path: Path) -> None:
+    """Counters of two machines have one name; it was killed before its first checkpoint."""
+    order = order_of(tmp_path)
+    order = dataclasses.replace(order, training=dataclasses.replace(order.training, save_every=100))
+    counted = Reading("synthetic", "cpu:0", "synthetic.constant", "S", 1000.0)
+    spent = resuming.Spent(Phase(10.0, 10.0, (counted,), 7), (), "another-host")
+    resuming.note(spent, tmp_path / "made.training" / "1" / "spent-1.json")
+    produce(order)
+    card = artefacts.read_card(tmp_path / "made")
+    assert card.made_on == ", ".join(sorted(["another-host", machine.host_name()]))
+    assert [event.kind for event in card.events] == ["resumed"]
+    phase = card.phases["train"]
+    assert (phase.wall_s > 10.0, phase.items) == (True, 7 + 2 * 100 + 2 * 32)
+    (reading,) = phase.readings
+    assert reading.energy_j is None
+    assert "joules of two machines are never added" in str(reading.reason)
+
+
+@on_cpu
+def test_the_examples_of_all_stages_are_counted(tmp_path: Path) -> None:
+    produce(order_of(tmp_path))
+    stages = (
+        Resolution("resolution", 4, 2.0, 0.01),
+        UnstructuredPruning("unstructured_pruning", 0.5, "global", 1.0, None),
+    )
+    order = dataclasses.replace(
+        order_of(tmp_path), stages=stages, baseline=tmp_path / "made", folder=tmp_path / "pruned"
+    )
+    order = dataclasses.replace(order, training=RECIPE)
+    produce(order)
+    assert artefacts.read_card(tmp_path / "pruned").phases["optimise"].items == 2 * 100 + 100
+
+
+@on_cpu
+def test_masks_that_grow_are_trained_to_the_end_whatever_stops_the_baseline(tmp_path: Path) -> None:
+    """An early stop, or the best look, would cut what is left at once and recover nothing."""
+    produce(order_of(tmp_path))
+    stopping = dataclasses.replace(
+        RECIPE, validation=0.2, target=1e-6, patience=1, improvement=9.0, restore_best=True
+    )
+    zeros = UnstructuredPruning("unstructured_pruning", 0.5, "global", 3.0, None)
+    order = dataclasses.replace(
+        order_of(tmp_path), stages=(zeros,), baseline=tmp_path / "made", folder=tmp_path / "pruned"
+    )
+    produce(dataclasses.replace(order, training=stopping))
+    card = artefacts.read_card(tmp_path / "pruned")
+    assert "stopped" not in [event.kind for event in card.events]
+    assert card.history[-1].step == 3 * 3  # 80 examples in batches of 32
 
 
 def bout_of(folder: Path, blocks: int) -> Bout:
