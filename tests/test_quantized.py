@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -30,6 +31,37 @@ class Dense(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         return self.fc(F.relu(self.hidden(pixels.flatten(1))))
+
+
+class Tied(nn.Module):
+    """An output layer that is the table of embeddings, behind one layer that is not."""
+
+    def __init__(self, words: int) -> None:
+        super().__init__()
+        self.table = nn.Embedding(words, 64)
+        self.block = nn.Linear(64, 64, bias=False)
+        self.head = nn.Linear(64, words, bias=False)
+        self.head.weight = self.table.weight
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (1000, "quantizes linear layers, which hold 6% of the parameters of bare"),
+        (250, "would make bare larger: its output layer is its table of embeddings"),
+        (150, None),
+    ],
+)
+def test_a_shared_output_layer_is_none_to_quantize(words: int, told: str | None) -> None:
+    """By hand: 64 weights of 64 against ``words`` rows; in integers three of four bytes go."""
+    bare = SimpleNamespace(name="bare", build=lambda seed: Tied(words), require=lambda what: None)
+    terms = Terms(bare, {}, "eager", CPU)  # type: ignore[arg-type]
+    technique = Quantized("int8", "int8_weight_only", embeddings=False)
+    if told is None:
+        technique.require(terms)
+        return
+    with pytest.raises(TechniqueError, match=told):
+        technique.require(terms)
 
 
 @dataclass(frozen=True)
@@ -107,7 +139,7 @@ def test_sparse_units_are_asked_for_before_anything_is_trained() -> None:
     with pytest.raises(
         TechniqueError, match=r"compute capability 8\.0 or more, and there is no GP"
     ):
-        SPARSE.require(Terms(Perceptron(), {}, "eager", CPU))
+        SPARSE.require(Terms(Perceptron(), {"learning_rate": 0.05}, "eager", CPU))
     with pytest.raises(ValueError, match=r"technique\.epochs=-1"):
         replace(SPARSE, epochs=-1)
 

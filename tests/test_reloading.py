@@ -16,6 +16,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from tiny import CONF, EAGER, RECIPE, configured, tiny_language
 
+import bench.configured  # noqa: F401 - the configuration asks for its resolvers
 from bench import artefacts, facts
 from bench.techniques import Setting, Technique, TechniqueError, Terms
 from bench.workloads import Workload

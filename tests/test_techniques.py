@@ -19,6 +19,7 @@ from bench.techniques.half import Half
 from bench.techniques.int8.static import Int8Static
 from bench.techniques.structured_pruning import StructuredPruning
 from bench.techniques.unstructured_pruning import UnstructuredPruning
+from bench.training.splitting import split
 from bench.workloads import Workload
 
 PRUNING = StructuredPruning(
@@ -38,6 +39,30 @@ BN = nn.BatchNorm2d
 
 def setting(workload: Workload, baseline: nn.Module, seed: int = 0) -> Setting:
     return Setting(workload, baseline, seed)
+
+
+def test_examples_to_look_at_are_none_of_those_kept_for_validation() -> None:
+    """Importance that has seen the labels by which a search judges it would lead that search."""
+    workload = Tiny(count=100)
+    _, kept = split(workload, lambda examples: examples, 0.2, seed=7)
+    assert kept is not None
+    held = {tuple(row) for row in kept.__getitems__(range(20))["pixels"].flatten(1).tolist()}
+    where = setting(workload, workload.build(0), 7)
+    (seen,) = where.drawn(80, 80)
+    assert not held & {tuple(row) for row in seen["pixels"].flatten(1).tolist()}
+    (everything,) = where.drawn(1000, 1000)
+    assert len(everything["pixels"]) == 100
+
+
+def test_what_is_in_no_file_keeps_its_precision() -> None:
+    """Whoever loads a model computes its rotary frequencies anew: rounded, they would differ."""
+    model = Net()
+    model.register_buffer("frequencies", torch.rand(8), persistent=False)
+    wanted = model.frequencies.clone()
+    rounded = setting(Tiny(), model).rounded(model, torch.bfloat16)
+    assert torch.equal(rounded.frequencies, wanted)
+    assert rounded.bn1.running_mean.dtype == rounded.conv1.weight.dtype == torch.bfloat16
+    assert "frequencies" not in rounded.state_dict()
 
 
 def test_examples_to_look_at_are_drawn_by_the_seed_from_all_of_the_training_split() -> None:
@@ -225,8 +250,8 @@ def test_depthwise_convolutions_are_pruned_and_restored_with_their_groups() -> N
         ({"ratio": 50}, r"technique\.ratio must be in \(0, 1\), got 50"),
         ({"importance": "luck"}, r"technique\.importance is 'luck': one of magnitude, group_norm"),
         ({"scope": "block"}, r"technique\.scope is 'block': layer or global"),
-        ({"round_to": 0}, r"technique\.round_to=0 must be at least 1"),
-        ({"epochs": -1}, r"technique\.epochs=-1 at least 0"),
+        ({"round_to": 0}, r"technique\.round_to is 0: at least 1"),
+        ({"epochs": -1}, r"technique\.epochs=-1 must be at least 0"),
         ({"learning_rate": 0}, r"technique\.learning_rate=0 above 0"),
     ],
 )

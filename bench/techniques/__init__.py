@@ -69,7 +69,9 @@ class Setting:
     def drawn(self, count: int, batch_size: int) -> Iterator[Batch]:
         """Give training examples, drawn by the seed and not augmented, a batch at a time.
 
-        Data may be sorted by class: the first rows would show one of them.
+        Data may be sorted by class: the first rows would show one of them. They are drawn from the
+        end of the order whose beginning ``training.validation`` keeps: nothing is fitted to rows
+        that trials of a search are judged by, unless there are too few.
 
         Args:
             count: Examples, or all if there are fewer.
@@ -77,7 +79,7 @@ class Setting:
         """
         examples = self.workload.plain_train_examples()
         generator = torch.Generator().manual_seed(self.seed)
-        order = torch.randperm(len(examples), generator=generator)[:count].tolist()
+        order = torch.randperm(len(examples), generator=generator).tolist()[::-1][:count]
         for start in range(0, len(order), batch_size):
             batch = examples.__getitems__(order[start : start + batch_size])
             yield {name: value.to(self.device) for name, value in batch.items()}
@@ -86,7 +88,13 @@ class Setting:
         """Return the model with every floating tensor in 16 bits that the workload gives up."""
         parts = self.workload.full_precision(model)
         kept = [(part, copy.deepcopy(part.state_dict())) for part in parts]
+        # Whoever loads the model computes anew what is in no file, such as rotary frequencies.
+        saved = model.state_dict().keys()
+        computed = {name: b for name, b in model.named_buffers() if name not in saved}
         model = model.to(dtype)
+        for name, buffer in computed.items():
+            place, _, leaf = name.rpartition(".")
+            setattr(model.get_submodule(place), leaf, buffer)
         for part, state in kept:
             part.float().load_state_dict(state)
         return model

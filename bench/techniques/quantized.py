@@ -31,6 +31,9 @@ CAPABILITY = {"int4_weight_only": (8, 0), "float8_dynamic": (8, 9)}
 LEAST_SHARE = 0.1
 """Share of the parameters in linear layers below which there is nothing worth quantizing."""
 
+SAVED = 3
+"""Bytes that one byte of an integer saves of a number in fp32."""
+
 
 @dataclass(frozen=True)
 class Quantized(Technique):
@@ -62,12 +65,21 @@ class Quantized(Technique):
         if least is not None:
             _require_gpu(self.scheme, least, terms.device)
         model = terms.workload.build(seed=0)
-        linear = sum(m.weight.numel() for m in model.modules() if isinstance(m, nn.Linear))
+        tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
+        layers = [m.weight for m in model.modules() if isinstance(m, nn.Linear)]
+        shared = sum(weight.numel() for weight in layers if id(weight) in tables)
+        linear = sum(weight.numel() for weight in layers) - shared
         share = linear / sum(p.numel() for p in model.parameters())
         if share < LEAST_SHARE:
             raise TechniqueError(
                 f"technique.scheme={self.scheme} quantizes linear layers, which hold {share:.0%} "
                 f"of the parameters of {terms.workload.name}: {_way_out(terms.workload)}"
+            )
+        if shared >= SAVED * linear and not self.embeddings:
+            raise TechniqueError(
+                f"technique.scheme={self.scheme} would make {terms.workload.name} larger: its "
+                f"output layer is its table of embeddings, which stays as it is, and would be kept "
+                f"a second time in integers; technique.embeddings=true takes both"
             )
 
     def convert(self, model: nn.Module, setting: Setting) -> nn.Module:
