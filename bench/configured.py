@@ -22,8 +22,18 @@ def _host_name() -> str:
     return host_name()
 
 
+def _quotient(whole: int, parts: int) -> int:
+    return int(whole) // int(parts)
+
+
+def _product(one: int, two: int) -> int:
+    return int(one) * int(two)
+
+
 # Here and not where the command starts: a launcher's processes import this, too.
 OmegaConf.register_new_resolver("host_name", _host_name, use_cache=True, replace=True)
+OmegaConf.register_new_resolver("quotient", _quotient, replace=True)
+OmegaConf.register_new_resolver("product", _product, replace=True)
 
 
 @dataclass(frozen=True)

@@ -55,12 +55,12 @@ class Phase:
 
 
 def total(phases: Iterable[Phase]) -> Phase:
-    """Return phases as one; what takes no time counts for none.
+    """Return phases as one; what took no time and was not read counts for none.
 
     Joules of the same meter and component are added; what one of the phases lacks is missing in
     the sum, with its reason, and so is what came from two sources: half a sum is no sum.
     """
-    taken = [phase for phase in phases if phase.wall_s > 0]
+    taken = [phase for phase in phases if phase.wall_s > 0 or phase.readings]
     keys = dict.fromkeys((r.meter, r.component) for phase in taken for r in phase.readings)
     return Phase(
         sum(phase.wall_s for phase in taken),

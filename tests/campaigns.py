@@ -25,7 +25,7 @@ import yaml
 from bench import codec, conclusions, digests, store
 from bench.findings import Comparison, Proof
 from bench.machine import Circumstances
-from bench.measurement import Span, total, validity
+from bench.measurement import Span, validity
 from bench.measurement.conditions import Bounds, bounds, violated
 from bench.measurement.figures import Figure, available
 from bench.measurement.frames import trace_frame, training_frame, windows_frame
@@ -33,7 +33,7 @@ from bench.measurement.protocol import Protocol
 from bench.measurement.session import ORDERS, Window, per_item
 from bench.measurement.version import VERSION
 from bench.meters import Channel
-from bench.readings import Grade, Logged, Overhead, Phase, Reading
+from bench.readings import Grade, Logged, Overhead, Phase, Reading, total
 from bench.records import Arm, Artefact, Discard, Latency, Record, Session
 from bench.statistics.ratios import block_log_ratios, half_width
 
@@ -390,7 +390,7 @@ def _arms(
         phases, history = _making(channels, stages, workload, seed)
         taken = [w for w in windows if w.kept and w.arm == name]
         infer = dataclasses.replace(
-            total([w.span for w in taken]), items=sum(w.items for w in taken)
+            total(w.span.as_phase() for w in taken), items=sum(w.items for w in taken)
         )
         kept = {k: v for k, v in phases.items() if name == "baseline" or k != "train"}
         evaluated = _span("evaluate", 0.0, 37.9 * size, channels, WORK_W, 0.9)

@@ -254,10 +254,10 @@ def task_record(
     return dataclasses.replace(made, quality=dataclasses.replace(made.quality, metric=metric))
 
 
-def of_scope(made: Record, scope: str) -> Record:
-    """Return a pair whose joules, counted or modelled, cover other parts of the machine."""
+def counted_as(made: Record, **changes: str) -> Record:
+    """Return a pair whose joules, counted or modelled, are of another scope or source."""
     changed = {
-        one: dataclasses.replace(one, scope=scope) if one.measure == "energy_j" else one
+        one: dataclasses.replace(one, **changes) if one.measure == "energy_j" else one
         for one in (made.comparison, *made.comparisons)
     }
     return dataclasses.replace(

@@ -149,6 +149,17 @@ def test_joules_of_other_components_are_not_divided(tmp_path: Path) -> None:
     assert row.changes["wall"].quotient is not None
 
 
+def test_joules_of_another_meter_are_not_divided(tmp_path: Path) -> None:
+    polled = dataclasses.replace(comparison("energy_j", 0.6, "B"), source="polled")
+    seconds = comparison("wall_s", 0.6)
+    after = record(grades=("B",), comparison=polled, comparisons=(polled, seconds))
+    (row,) = found(tmp_path, [record(grades=("B",))], [after]).rows
+    assert row.changes["energy_b"].quotient is None
+    said = "joules come from another meter: counters in A and polled in B"
+    assert row.changes["energy_b"].reason == said
+    assert row.changes["wall"].quotient is not None
+
+
 def test_an_invalid_session_is_left_out_and_named(tmp_path: Path) -> None:
     bad = with_session(record(seed=1, ratio=0.1), valid=False, reason="idle drifted")
     (row,) = found(

@@ -135,3 +135,11 @@ def test_the_configuration_is_found_from_any_folder(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert bench.__main__.conf_folder() == CONF
+
+
+@pytest.mark.parametrize("workload", options("workload"))
+def test_accumulated_gradients_are_of_the_batch_of_the_baseline(workload: str) -> None:
+    config = composed(f"workload={workload}", "technique=gradient_accumulation")
+    own, changes = config.training, config.technique.changes
+    assert changes.batch_size * changes.accumulation == own.batch_size * own.accumulation
+    assert changes.batch_size == own.batch_size // 4

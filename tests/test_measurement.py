@@ -9,13 +9,13 @@ import pytest
 
 from bench import measurement
 from bench.machine import HostLoad, HostState
-from bench.measurement import Gauge, Span, overhead, session, total, validity
-from bench.measurement.figures import WALL, OriginError, available
+from bench.measurement import Gauge, Span, overhead, session, validity
+from bench.measurement.figures import WALL, Figure, OriginError, available
 from bench.measurement.frames import trace_frame, windows_frame
 from bench.measurement.protocol import Protocol
 from bench.measurement.session import Load, Outcome, Session, Window, per_item
 from bench.meters import Channel, Counts, Meters
-from bench.readings import Reading
+from bench.readings import Reading, total
 
 PROTOCOL = Protocol(
     name="test",
@@ -304,14 +304,21 @@ def span(**changes: Any) -> Span:
 
 def test_a_phase_of_several_spans_adds_joules_and_keeps_what_is_missing() -> None:
     lost = Reading("counters", "cpu:0", "zeus.rapl", "B", None, "lost")
-    assert total([span(), span()]).readings[0].energy_j == 10.0
-    assert total([span(), span(readings=(lost,)), span()]).readings == (lost,)
+    whole, torn = span().as_phase(), span(readings=(lost,)).as_phase()
+    assert total([whole, whole]).readings[0].energy_j == 10.0
+    assert total([whole, torn, whole]).readings == (lost,)
 
 
-def test_joules_of_two_sources_are_never_added() -> None:
-    model = Reading("counters", "cpu:0", "a.model", "C", 5.0)
-    with pytest.raises(ValueError, match=r"zeus\.rapl \(grade B\) and a\.model \(grade C\)"):
-        total([span(), span(readings=(model,))])
+def test_joules_are_there_only_where_all_was_read_that_they_cover() -> None:
+    """A GPU's joules alone are not what a machine of GPU and processor has taken."""
+    figure = Figure("energy_j", "gpu:0+cpu:0", "counters", "B")
+    cpu = Reading("counters", "cpu:0", "rapl", "B", 5.0)
+    gpus = tuple(Reading("counters", f"gpu:{number}", "nvml", "B", 40.0) for number in (0, 1))
+    assert figure.joules((cpu, gpus[0])) == 45.0
+    assert figure.joules((cpu, *gpus)) == 85.0  # a training may take two where serving takes one
+    assert figure.joules(gpus) is None
+    assert figure.joules((replace(cpu, energy_j=None, reason="lost"), *gpus)) is None
+    assert figure.joules(()) is None
 
 
 def test_tables_hold_every_window_and_the_mean_power_of_every_span(

@@ -147,6 +147,8 @@ def test_a_slow_counter_lengthens_windows_and_the_text_says_so(pairs: pd.DataFra
         pairs, "meters_json", lambda _: {"wall": [channel("wall", "A") | {"step_s": 0.5}]}
     )
     assert "10 s, or 50 s where the slowest counter needs that for 100 updates" in said(slow)
+    model = {"codecarbon": [channel("cpu:0", "C") | {"step_s": 1.0}]}
+    assert "planned to last 10 s." in said(edited(pairs, "meters_json", lambda _: model))
 
 
 def test_without_a_counter_nothing_is_said_of_counters(single: pd.DataFrame) -> None:

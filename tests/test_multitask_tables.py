@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from factories import frame, of_scope, record, task_record
+from factories import counted_as, frame, record, task_record
 from rich.console import Console
 from scipy import stats
 
@@ -290,7 +290,7 @@ def test_joules_lead_where_they_were_counted_and_never_share_a_column() -> None:
 
 
 def test_joules_of_tasks_that_cover_different_parts_have_no_mean() -> None:
-    others = [of_scope(one, "gpu") for one in both("rte", grades=("B",), ratio=0.9)]
+    others = [counted_as(one, scope="gpu") for one in both("rte", grades=("B",), ratio=0.9)]
     found = section([*both("cola", grades=("B",), ratio=0.4), *others])
     raw = figures(found)["prune"]
     assert (raw["energy_b_ratio"], raw["energy_b_j_per_item"]) == (None, None)

@@ -13,6 +13,7 @@ from tiny import EAGER
 
 from bench import recording
 from bench.findings import Comparison
+from bench.measurement.version import VERSION
 from bench.records import Record
 
 JOULES, SECONDS = comparison("energy_j", 0.8, "B"), comparison("wall_s", 0.8)
@@ -33,7 +34,7 @@ def floor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         kept = {}
         for number, one in enumerate(made):
             place = tmp_path / "none" / f"0-{number}"
-            place.mkdir(parents=True)
+            place.mkdir(parents=True, exist_ok=True)
             kept[place] = dataclasses.replace(
                 one,
                 created=f"2026-11-22T00:00:0{number}+00:00",
@@ -41,7 +42,9 @@ def floor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
                 runtime=dataclasses.asdict(EAGER),
             )
         monkeypatch.setattr(recording.store, "find", kept.get)
-        pair = SimpleNamespace(place=tmp_path / "bf16" / "0-x", protocol=Rules(), runtime=EAGER)
+        pair = SimpleNamespace(
+            place=tmp_path / "bf16" / "0-x", protocol=Rules(), runtime=EAGER, config={"seed": 7}
+        )
         return recording._noise_floor(pair, lead)  # type: ignore[arg-type]
 
     return find
@@ -65,6 +68,13 @@ def test_the_newest_counts(floor: Any) -> None:
 
 def test_an_invalid_session_says_nothing(floor: Any) -> None:
     assert floor(JOULES, seen(1.01), seen(0.99, valid=False)).ratio == 1.01
+
+
+def test_what_was_trained_or_measured_otherwise_says_nothing(floor: Any) -> None:
+    other = dataclasses.replace(seen(0.99), config={"training": {"epochs": 3}})
+    assert floor(JOULES, seen(1.01), other).ratio == 1.01
+    older = dataclasses.replace(seen(0.99), measuring_version=VERSION - 1)
+    assert floor(JOULES, seen(1.01), older).ratio == 1.01
 
 
 def test_seconds_say_nothing_of_joules(floor: Any) -> None:

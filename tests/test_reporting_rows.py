@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from factories import frame, noise_floor, of_scope, quality, record
+from factories import WATTS, counted_as, frame, noise_floor, phase, quality, record
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
@@ -359,6 +359,30 @@ def test_what_another_machine_has_cost_pays_back_in_no_number_of_pairs() -> None
     assert np.isfinite(found.of("train_wall_s").astype(float)).all()
 
 
+def test_seconds_of_two_machines_are_no_cost_where_no_meter_tells_so() -> None:
+    why = elsewhere("made", "another-host", "host")
+    made = record(grades=(), break_even=None, break_even_reason=why)
+    found = row(made)
+    assert np.isnan(found.of("optimise_wall_s").astype(float)).all()
+    apart = dataclasses.replace(made.baseline, made_on="another-host")
+    found = row(dataclasses.replace(made, baseline=apart))
+    assert np.isnan(found.of("train_wall_s").astype(float)).all()
+    served = dataclasses.replace(made.baseline, made_on="host")
+    found = row(dataclasses.replace(made, baseline=served))
+    assert np.isfinite(found.of("train_wall_s").astype(float)).all()
+
+
+def test_a_search_without_joules_leaves_the_optimisation_without() -> None:
+    """Half a cost would stand in the table where the record says that it is missing."""
+    made = record(grades=("B",))
+    searched = {"search": phase(7200.0, ()), **made.variant.phases}
+    charged = dataclasses.replace(made.variant, phases=searched)
+    found = row(dataclasses.replace(made, variant=charged))
+    assert np.isnan(found.of("optimise_energy_b_j").astype(float)).all()
+    assert found.of("optimise_wall_s") == pytest.approx([7200.0 + 912.0 + 3.5])
+    assert row(made).of("optimise_energy_b_j") == pytest.approx([(912.0 + 3.5) * WATTS])
+
+
 def test_several_pairs_are_paid_back_by_mean_saving_for_mean_cost() -> None:
     made = [record(seed=seed, grades=("B",), ratio=r) for seed, r in enumerate((0.4, 0.5, 0.6))]
     found = row(*made).break_even
@@ -438,6 +462,7 @@ def test_what_was_measured_otherwise_is_not_pooled(other: Record, by: list[str],
     [
         ("served_on_json", "served_on is torch_threads 2 for one and torch_threads 4 for"),
         ("energy_b_scope", "energy_b_scope is cpu+dram for one and gpu for the other"),
+        ("energy_b_source", "energy_b_source is counters for one and polled for the other"),
     ],
 )
 def test_what_was_served_or_counted_otherwise_stands_in_no_family(
@@ -445,14 +470,25 @@ def test_what_was_served_or_counted_otherwise_stands_in_no_family(
 ) -> None:
     first = served_on(record(grades=("B",)), 2)
     other = record(label=label, seed=1, grades=("B",))
-    other = served_on(of_scope(other, "gpu"), 2) if "scope" in column else served_on(other, 4)
+    changes = {"energy_b_scope": {"scope": "gpu"}, "energy_b_source": {"source": "polled"}}
+    counted = counted_as(other, **changes.get(column, {}))
+    other = served_on(counted, 4 if column == "served_on_json" else 2)
     with pytest.raises(TableError) as caught:
         rows(frame(first, other))
     message = str(caught.value)
-    for named in (first.id, other.id, "cannot stand in one table", told, f"Add {column} to by:"):
+    for named in (first.id, other.id, "cannot ", told, f"Add {column} to by:"):
         assert named in message
     apart = rows(frame(first, other), (*BY, column))
     assert len({found.family for found in apart}) == 2
+
+
+def test_hosts_that_count_different_parts_are_not_pooled() -> None:
+    one = record(host="one", grades=("B",))
+    two = counted_as(record(host="two", grades=("B",)), scope="gpu")
+    over_hosts = [name for name in BY if name != "host"]
+    with pytest.raises(TableError, match="cannot be pooled: energy_b_scope is cpu\\+dram for one"):
+        rows(frame(one, two), over_hosts)
+    assert len(rows(frame(one, two))) == 2
 
 
 def test_hosts_may_differ_in_what_they_serve_on() -> None:

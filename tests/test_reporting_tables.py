@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from factories import comparison, frame, noise_floor, of_scope, record
+from factories import comparison, counted_as, frame, noise_floor, record
 from scipy import stats
 
 from bench.collection import SetAside
@@ -532,7 +532,7 @@ def test_means_over_workloads_are_geometric_and_of_what_was_measured_on_several(
 
 def test_joules_that_cover_different_parts_have_no_mean() -> None:
     both = [record(workload=w, grades=("B",), ratio=r) for w, r in (("one", 0.4), ("two", 0.9))]
-    found = table([both[0], of_scope(both[1], "gpu")], POOLED).sections[-1]
+    found = table([both[0], counted_as(both[1], scope="gpu")], POOLED).sections[-1]
     (values,) = found.values
     raw = dict(zip(found.figures, values, strict=True))
     assert raw["energy_b_ratio"] is None
@@ -732,6 +732,9 @@ def test_why_a_meter_is_not_there_is_told_without_how_to_mend_it() -> None:
 def test_a_host_with_counters_says_what_they_count_and_what_not() -> None:
     said = " ".join(text for text, _ in notes(record(grades=("B",))))
     assert "from hardware counters: zeus.rapl. Counted: cpu+dram. Not counted: gpu, main" in said
+    made = record(grades=("B",))
+    beside = {**made.session.meters, "codecarbon": [{"source": "codecarbon.rapl", "grade": "B"}]}
+    assert " ".join(text for text, _ in notes(with_session(made, meters=beside))) == said
     assert "No energy counter" not in said
 
 

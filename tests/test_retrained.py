@@ -21,7 +21,8 @@ from bench.techniques.structured_pruning import StructuredPruning
 from bench.training.activations import forget_activations, remember_activations
 from bench.workloads import Batch
 
-TERMS = Terms(Tiny(), {"precision": "fp32", "batch_size": 64}, "eager", torch.device("cpu"))
+RECIPE_OF_TERMS = {"precision": "fp32", "batch_size": 64, "learning_rate": 0.05}
+TERMS = Terms(Tiny(), RECIPE_OF_TERMS, "eager", torch.device("cpu"))
 
 
 def retrained(**changes: Any) -> Retrained:
@@ -139,7 +140,7 @@ def test_images_are_averaged_down_before_the_model() -> None:
 def test_a_resolution_that_is_none_is_refused() -> None:
     with pytest.raises(TechniqueError, match=r"technique\.size=8 must be below workload\.image_si"):
         Resolution("resolution", 8, 0, 0.01).require(TERMS)
-    with pytest.raises(ValueError, match=r"technique\.size=0 must be at least 1"):
+    with pytest.raises(ValueError, match=r"technique\.size is 0: at least 1"):
         Resolution("resolution", 0, 0, 0.01)
 
 
@@ -158,3 +159,10 @@ def test_fewer_pixels_after_fewer_channels_reload_as_they_were_made(tmp_path: Pa
     artefacts.save(model, chain, outputs, tmp_path, "ab" * 32)
     fresh = artefacts.load(workload, chain, 9, tmp_path)
     assert torch.equal(facts.probe(workload, EAGER, fresh, batch), outputs)
+
+
+def test_gradients_are_accumulated_to_the_same_batch_or_not_at_all() -> None:
+    terms = replace(TERMS, training={"batch_size": 32, "accumulation": 2, "epochs": 1.0})
+    retrained(batch_size=16, accumulation=4).require(terms)
+    with pytest.raises(TechniqueError, match=r"accumulation is 128, the baseline's 64: accumula"):
+        retrained(batch_size=16, accumulation=8).require(terms)

@@ -12,8 +12,8 @@ from searches import search, tried
 
 from bench import codec, machine, recording
 from bench.measurement.figures import WALL
-from bench.readings import Phase, Reading
-from bench.search import DOCUMENT, SearchError, added, charged, read, require
+from bench.readings import Phase, Reading, total
+from bench.search import DOCUMENT, SearchError, charged, read, require
 
 TRIAL_S = 3.0 + 1.0 + 10.0
 """What a made-up trial takes to make, evaluate and measure."""
@@ -51,7 +51,7 @@ def test_joules_that_one_phase_lacks_are_missing_in_the_sum() -> None:
     whole, torn = phase(2.0, ("B",)), phase(2.0, ("B",))
     failed = dataclasses.replace(torn.readings[0], energy_j=None, reason="unplugged")
     torn = dataclasses.replace(torn, readings=(failed, torn.readings[1]))
-    summed = added([whole, torn])
+    summed = total([whole, torn])
     assert summed.wall_s == 4.0
     assert [(r.component, r.energy_j, r.reason) for r in summed.readings] == [
         ("cpu:0", None, "unplugged"),
@@ -60,19 +60,19 @@ def test_joules_that_one_phase_lacks_are_missing_in_the_sum() -> None:
 
 
 def test_a_meter_that_was_not_there_all_the_time_has_no_sum() -> None:
-    reading = added([phase(2.0, ("B",)), phase(2.0, ())]).readings[0]
+    reading = total([phase(2.0, ("B",)), phase(2.0, ())]).readings[0]
     assert (reading.energy_j, reading.reason) == (None, "not read in 1 of 2 phases")
 
 
-def test_joules_of_two_origins_are_never_added() -> None:
+def test_joules_of_two_origins_are_never_total() -> None:
     one = Phase(1.0, 1.0, (Reading("counters", "cpu:0", "rapl", "B", 5.0),))
     two = Phase(1.0, 1.0, (Reading("counters", "cpu:0", "model", "C", 5.0),))
-    reading = added([one, two]).readings[0]
+    reading = total([one, two]).readings[0]
     assert (reading.energy_j, reading.reason) == (None, "read from model and rapl")
 
 
 def test_nothing_spent_is_no_phase_that_lacks_a_reading() -> None:
-    assert added([phase(2.0, ("B",)), Phase(0.0, 0.0)]).readings[0].energy_j == pytest.approx(
+    assert total([phase(2.0, ("B",)), Phase(0.0, 0.0)]).readings[0].energy_j == pytest.approx(
         2.0 * WATTS * 0.75
     )
 

@@ -28,7 +28,7 @@ class Span:
     """What was read around a stretch of work.
 
     Attributes:
-        name: ``idle``, ``warmup``, ``lead_in``, ``window``, or a phase.
+        name: ``idle``, ``warmup``, ``window``, or a phase.
         start_ns: CLOCK_MONOTONIC.
         end_ns: Likewise.
         cpu_s: CPU-seconds of the process tree.

@@ -52,11 +52,26 @@ class Retrained(Technique):
             "trains anew, and training.epochs=0 trains nothing: give the baseline a training, such "
             "as training.epochs=3",
         )
+        if "accumulation" in self.changes:
+            self._require_the_batch(terms)
         if all(terms.training[key] == value for key, value in self.changes.items()):
             same = ", ".join(f"training.{key}={value}" for key, value in self.changes.items())
             raise TechniqueError(
                 f"technique={self.name} changes nothing: the baseline has {same} already; give the "
                 f"baseline another, such as training.precision=fp32"
+            )
+
+    def _require_the_batch(self, terms: Terms) -> None:
+        """Refuse an accumulation to another batch: that is another recipe, with other steps."""
+        sizes = [
+            training["batch_size"] * training["accumulation"]
+            for training in (terms.training, {**terms.training, **self.changes})
+        ]
+        if sizes[0] != sizes[1]:
+            raise TechniqueError(
+                f"technique.changes: training.batch_size times training.accumulation is "
+                f"{sizes[1]}, the baseline's {sizes[0]}: accumulated gradients stand for the same "
+                f"batch; give the baseline a batch_size that can be divided, such as 32"
             )
 
     def prepare(self, model: nn.Module, setting: Setting) -> nn.Module:

@@ -21,8 +21,9 @@ _KINDS: Mapping[str, Callable[[Training], Kind]] = {
     "adam": lambda t: (torch.optim.Adam, {}),
     "adamw": lambda t: (torch.optim.AdamW, {}),
     "adamw_fused": lambda t: (torch.optim.AdamW, {"fused": True}),
-    "adamw_8bit": lambda t: (AdamW8bit, {}),
-    "lamb": lambda t: (Lamb, {}),
+    # Weights in bf16 lose updates below half a step; rounded at random, none on average.
+    "adamw_8bit": lambda t: (AdamW8bit, {"bf16_stochastic_round": True}),
+    "lamb": lambda t: (Lamb, {"max_grad_norm": None}),  # training.clipping says how far
     # torch's own multiplies factors of every 3x3 kernel as matrices: seven times as slow.
     "adafactor": lambda t: (Adafactor, {"relative_step": False}),
 }

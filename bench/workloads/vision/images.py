@@ -145,6 +145,7 @@ def decode(table: datasets.Dataset, column: str, index: int) -> Tensor:
     return torch.from_numpy(array.transpose(2, 0, 1).copy())
 
 
+@lru_cache(maxsize=1)
 def decode_all(table: datasets.Dataset, column: str, size: int) -> Tensor:
     """Return every image as uint8, shape ``(n, 3, size, size)``.
 
