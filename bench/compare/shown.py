@@ -177,7 +177,7 @@ def _notes(found: Compared) -> list[str]:
         "Ratios are variant over baseline; B against A is the ratio in B over that in A. Where "
         "that is above 1, the variant needs more of what its baseline needs than it did. The "
         "metric is variant minus baseline, in percentage points, or in the unit that it names.",
-        "Per sample stand joules or seconds in B over those in A; the two were not measured in "
+        "Per item stand joules or seconds in B over those in A; the two were not measured in "
         "turn, so there is no interval.",
         "Brackets hold 95 % intervals, each for itself: of "
         f"{_counted(intervals, 'quotient')} one in twenty lies beside 1 by chance.",

@@ -1,4 +1,4 @@
-"""The command. Exit status 0 if a counter or a wall meter (grade B or A) is there and sound.
+"""The command. Exit status 0 if a hardware sensor (grade B) is there and sound.
 
 Else 1; 2 for a wrong command line.
 """
@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m bench.doctor",
         description="Which joules can be had on this machine, and what is in the way. Exit status "
-        "0 if a counter or a wall meter is there and sound, else 1.",
+        "0 if a hardware sensor (grade B) is there and sound, else 1.",
     )
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
     parser.add_argument(

@@ -55,13 +55,15 @@ def text(record: Record, place: str, command: str | None) -> str:
         place: Folder of the record in the repository, made of plain names.
         command: Measures the same again; ``None`` where it cannot be given.
     """
+    item = record.item or "item"  # of records from before items had names
+    heading = f"per {literal(item)}", "baseline", "variant", "variant / baseline [95 %]"
     blocks = [
         _HEADER,
         f"# {literal(record.workload)}: {literal(record.label)}",
         f"{_what(record)} on {literal(record.host)} with joulebench. One pair, one session: "
         f"intervals speak of the blocks of that session, not of other seeds, days or machines.",
         "## Findings",
-        _table(("per sample", "baseline", "variant", "variant / baseline [95 %]"), _ratios(record)),
+        _table(heading, _ratios(record)),
         _verdict(record),
         _quality(record),
         "## Cost and size",

@@ -36,10 +36,10 @@ MOST_SECTIONS = 30
 
 _TITLE = "Joules saved and accuracy paid"
 CAPTIONS = {
-    "pareto": "Quality against joules or seconds per sample with 95 % intervals; the Pareto front",
+    "pareto": "Quality against joules or seconds per item with 95 % intervals; the Pareto front",
     "forest": "Ratios of variant over baseline with 95 % intervals",
     "power_trace": "Mean power between the edges of spans of one session, windows shaded",
-    "break_even": "What is spent over the number of inferences, and the break-even",
+    "break_even": "What is spent over the number of items served, and the break-even",
     "loss": "Training loss",
     "stacked": "What training, optimising and serving take",
     "interval_by_block": "How the interval narrows block by block",

@@ -1,4 +1,4 @@
-"""Quality on held-out examples against joules per inference: the trials of one search."""
+"""Quality on held-out examples against joules per item: the trials of one search."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def write(search: Search, out: Path) -> list[Path]:
 
 
 def draw(search: Search) -> Figure:
-    """Return quality against joules (seconds without a counter) per inference.
+    """Return quality against joules (seconds without a counter) per item.
 
     Raises:
         NothingToDrawError: No trial was measured.
@@ -103,7 +103,7 @@ def _labels(axes: Axes, first: Point, unit: str, shown: Scale) -> None:
     axes.margins(0.08)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
-    axes.set_xlabel(f"{units.quantity(measure)} per inference ({unit})\n{units.grade(measure)}")
+    axes.set_xlabel(f"{units.quantity(measure)} per item ({unit})\n{units.grade(measure)}")
     axes.set_ylabel(f"{metric}, held out ({shown.unit})")
 
 

@@ -197,8 +197,8 @@ def _paid_back(rows: Sequence[Row]) -> Iterator[Sentence]:
         return
     several = any(len(row.valid) > 2 for row in found)
     yield Sentence(
-        "Break-even is the number of inferences after which what the optimisation took is repaid: "
-        "its cost over the saving per inference, with Fieller's interval (the cost of a single "
+        "Break-even is the number of items served after which what the optimisation took is "
+        "repaid: its cost over the saving per item, with Fieller's interval (the cost of a single "
         "pair counts as known)",
         ("fieller1954",),
     )
