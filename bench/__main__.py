@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("bench")
 
 
+BROKEN_OFF = 130
+"""Exit status after Ctrl-C, as shells have it: 128 and the number of the signal."""
+
 _seen: list[tuple[Path, Path]] = []
 """Record's folder and paper's folder of each pair seen through, for the table at the end."""
 
@@ -192,6 +195,8 @@ def _conducted(run: Callable[[], None], config: str) -> tuple[int, str]:
         status, wrong = 2, explained(err, config)
     except Interrupted as err:
         status, wrong = REQUEUE, str(err)
+    except KeyboardInterrupt:
+        status, wrong = BROKEN_OFF, "broken off: the same command goes on from what is there"
     except (ValueError, RuntimeError, OSError) as err:
         status, wrong = 1, str(err)
     except Exception as err:
@@ -235,7 +240,7 @@ def _summed_up(sweep: Begun, status: int, wrong: str) -> tuple[int, str]:
         print(text)
     # What Hydra raises at the end is the first point's failure, and the summary names them all.
     all_told = len(found) == len(sweep.plan.points)
-    return told or status, "" if all_told else wrong
+    return status if status == BROKEN_OFF else told or status, "" if all_told else wrong
 
 
 if __name__ == "__main__":

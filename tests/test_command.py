@@ -270,3 +270,16 @@ def test_a_sweep_trains_each_seeds_baseline_once(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert len(records(tmp_path)) == 6
     assert done.stdout.count("baseline: making it") == 2
+
+
+def test_ctrl_c_ends_as_shells_expect_it_and_without_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken_off() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bench_main, "_sweep", lambda: None)
+    status, wrong = bench_main._conducted(broken_off, "config")
+    assert status == 128 + signal.SIGINT
+    assert "the same command goes on" in wrong
+    assert "Traceback" not in capsys.readouterr().err

@@ -239,6 +239,7 @@ def test_one_pair_without_proof_costs_the_row_its_headline() -> None:
     )
     found = by_label(noise_floor(grades=("B",)), *made)["prune"]
     assert not found.exploited
+    assert not row(invalid(made[0])).exploited
     assert found.verdict.reason == "fewer operations, but no less time: not exploited"
 
 

@@ -25,6 +25,7 @@ from bench.findings import Comparison
 from bench.measurement import conditions as measured_conditions
 from bench.measurement import latency as measured_latency
 from bench.measurement.protocol import Protocol
+from bench.readings import elsewhere
 from bench.records import from_json
 from bench.validate import claims, conditions, examination, family, place
 from bench.validate.__main__ import main
@@ -935,6 +936,34 @@ def test_one_artefact_with_two_costs_is_a_warning(results: Path) -> None:
     (found,) = examination.examine(results).findings
     assert (found.check, found.severity) == ("weights", "warning")
     assert "phases.train is not that of the same artefact" in found.message
+
+
+def test_a_resumed_training_begins_its_log_anew_and_another_does_not(results: Path) -> None:
+    with edited(pruned(results)) as edit:
+        log = edit.tables["training"]
+        rows = log.index[log["arm"] == "variant"]
+        half = len(rows) // 2
+        spent = ["wall_s", *(column for column in log if column.endswith("_j"))]
+        log.loc[rows[half:], spent] -= log.loc[rows[half - 1], spent].astype(float)
+    assert {message.rpartition(" ")[2] for message in errors(results)["training"]} == {"falls"}
+    with edited(pruned(results)) as edit:
+        stage = edit.tables["training"]["stage"].iloc[-1]
+        event = {"stage": stage, "step": 1, "kind": "resumed", "text": "from checkpoint-1"}
+        edit.record["variant"]["events"] = [event]
+    assert not examination.examine(results).findings
+
+
+def test_a_model_of_another_machine_has_its_joules_on_its_card_alone(results: Path) -> None:
+    why = elsewhere("made", "another-host", "host")
+    with edited(pruned(results)) as edit:
+        for name in ("optimise", "convert"):
+            for reading in edit.record["variant"]["phases"][name]["readings"]:
+                reading |= {"energy_j": None, "reason": why}
+        edit.record |= {"break_even": None, "break_even_reason": why}
+    assert "card" not in errors(results)
+    with edited(pruned(results)) as edit:
+        edit.record["variant"]["phases"]["optimise"]["wall_s"] += 1.0
+    assert "variant.phases.optimise is not that of card.json" in errors(results)["card"][0]
 
 
 def test_one_artefact_with_two_sizes_of_work_is_an_error(results: Path) -> None:
