@@ -156,7 +156,7 @@ def passed_on_to(child: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def held_back() -> Iterator[None]:
-    """Start processes in the block that are never stopped by these signals.
+    """Start processes in the block that are never stopped by these signals, nor by Ctrl-C.
 
     They inherit the mask, and so do theirs, until ``let_in``: nothing is lost before a handler is
     there.
@@ -164,7 +164,8 @@ def held_back() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    former = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    # A terminal sends Ctrl-C to all: the parent alone answers it.
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, *SIGNALS))
     try:
         yield
     finally:
