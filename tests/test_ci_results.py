@@ -145,7 +145,8 @@ def test_without_a_figure_there_is_nothing_to_plot() -> None:
 
 def run(path: Path, logs: np.ndarray, at: str = "", **changes: Any) -> None:
     """Write a run as pytest-benchmark does, with what we add to it."""
-    found = made(kind="alone", block_logs=tuple(logs.tolist()), **changes)
+    plain: dict[str, Any] = {"kind": "alone", "verdict": "no baseline"}
+    found = made(block_logs=tuple(logs.tolist()), **(plain | changes))
     entry = {"fullname": TEST, "extra_info": storage.extra_info(found), "stats": {}}
     path.write_text(json.dumps({"benchmarks": [entry], "datetime": at}))
 
@@ -194,6 +195,20 @@ def test_runs_of_another_host_class_or_measure_are_no_baseline(tmp_path: Path) -
     assert found.reason is not None
     assert "a CPU, 2 threads" in found.reason
     assert "another CPU, 64 threads" in found.reason
+
+
+def test_a_run_that_failed_is_no_baseline_of_its_own_repetition(tmp_path: Path) -> None:
+    logs = np.array([-6.0, -6.1])
+    for number, verdict in enumerate(("fails", "invalid")):
+        run(tmp_path / f"{number}.json", logs + 1, verdict=verdict)
+    found = stored.beside(alone(logs + 1), tmp_path)
+    assert (found.verdict, found.ratio) == ("no baseline", None)
+    assert found.reason is not None
+    assert "has no run of this test that did not fail" in found.reason
+    run(tmp_path / "good.json", logs, verdict="undecided")
+    found = stored.beside(alone(logs + 1), tmp_path)
+    assert found.verdict == "fails"
+    assert found.ratio == pytest.approx(math.e)
 
 
 def test_a_baseline_that_is_not_there_or_no_run_is_refused_with_its_path(tmp_path: Path) -> None:
