@@ -455,6 +455,19 @@ def test_a_side_that_is_taken_out_of_its_wait_goes_on_with_the_next_test(shop: P
 
 
 @pytest.mark.slow
+def test_what_cannot_be_measured_anew_neither_fails_nor_ends_green(shop: Path) -> None:
+    conftest = shop / "conftest.py"
+    fresh = "import os\n\nif os.environ.get('PYTHONHASHSEED') == '1':\n    os._exit(5)\n"
+    conftest.write_text(conftest.read_text() + fresh)
+    (shop / "shop.py").write_text(MODULE.format(rounds=30_000))
+    done = check(shop, "--joules-fail=ratio:1.2")
+    assert done.returncode == 3, done.stdout + done.stderr
+    (row,) = [line for line in done.stdout.splitlines() if line.startswith("| `tests/")]
+    assert "undecided, two fresh processes would have to find it, too (limit 1.2)" in row
+    assert "not measured anew in fresh processes: the fresh head ended" in done.stderr
+
+
+@pytest.mark.slow
 def test_a_job_that_is_cancelled_leaves_neither_processes_nor_a_worktree(shop: Path) -> None:
     job = subprocess.Popen(
         called(shop, "--joules-max-time=60", "--joules-half-width=0.0001"),

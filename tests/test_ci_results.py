@@ -97,13 +97,16 @@ def test_joules_are_named_with_scope_and_grade_and_nothing_else_is_called_joules
 
 
 def test_an_undecided_check_says_what_would_decide_it() -> None:
-    open_ = made(verdict="undecided", more_blocks=14)
+    open_ = made(verdict="undecided", low=1.04, more_blocks=14)
     # 24 blocks took 12 seconds.
     assert "undecided, about 14 more blocks, 7 s, would decide" in words.outcome(open_)
     assert "--joules-half-width" in words.outcome(open_)
     of_another_day = made(verdict="undecided", kind="stored")
     assert "undecided, runs of other days scatter as much" in words.outcome(of_another_day)
-    assert "too near to the limit" in words.outcome(made(verdict="undecided"))
+    near = made(verdict="undecided", low=1.04)
+    assert "too near to the limit" in words.outcome(near)
+    of_the_first_processes = made(verdict="undecided")
+    assert "undecided, two fresh processes would have" in words.outcome(of_the_first_processes)
 
 
 def test_the_table_has_a_row_a_test_and_what_must_be_known_below() -> None:

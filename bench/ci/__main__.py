@@ -1,7 +1,7 @@
 """The command: the tests of this checkout, measured against those of a base commit.
 
 Exit status: pytest's own (1 if a check or a test fails), 2 for an error, 3 if the base could not be
-measured, or not to the end.
+measured, or not to the end, or not anew where it should have been.
 """
 
 from __future__ import annotations

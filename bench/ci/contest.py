@@ -65,11 +65,13 @@ class Contest:
         job: Whose.
         calls: How the head's pytest and the base's are started.
         exchange: Where fresh ones call.
+        trouble: Why something was not measured anew that should have been; ``None`` if all was.
     """
 
     job: Job
     calls: Mapping[str, Call]
     exchange: Exchange
+    trouble: str | None = field(default=None, init=False)
     _instruments: Instruments | None = field(default=None, init=False)
 
     def measured(self, head: Party, base: Party, event: Mapping[str, Any]) -> Result:
@@ -106,7 +108,10 @@ class Contest:
         return result
 
     def _anew(self, first: Result, rules: Rules, subject: Subject) -> Result:
-        """Return what two fresh processes say, which nobody chose for being high."""
+        """Return what two fresh processes say, which nobody chose for being high.
+
+        Without them there is no verdict: what the first two found was looked at for being high.
+        """
         try:
             with (
                 self._fresh("head", subject.test) as head,
@@ -114,8 +119,9 @@ class Contest:
             ):
                 found = _turns(head, base, rules, subject)
         except PartyError as err:
-            told = f"not measured anew in fresh processes: {first_line(err)}"
-            return dataclasses.replace(first, reason=told)
+            self.trouble = f"not measured anew in fresh processes: {err}"
+            reason = _joined(first.reason, first_line(self.trouble))
+            return dataclasses.replace(first, verdict="undecided", reason=reason)
         told = f"measured anew in fresh processes; the first gave {interval(first)}"
         return dataclasses.replace(
             found, spent_s=first.spent_s + found.spent_s, reason=_joined(found.reason, told)

@@ -96,6 +96,8 @@ class Referee:
         compared = any(answer["do"] == "done" for answer in self._answers.values())
         if lacking and not compared and self.trouble is None:
             self.trouble = lacking[0]
+        if self._contest is not None and self.trouble is None:
+            self.trouble = self._contest.trouble
 
     def _answer(self, head: Party, event: dict[str, Any]) -> dict[str, Any]:
         """Return what the head shall do about a test, and what the base lacked for it, if so."""

@@ -70,6 +70,8 @@ def more(result: Result) -> str:
     """Return what would decide an undecided check."""
     if result.kind == "stored":
         return "runs of other days scatter as much; python -m bench.ci measures both in turns"
+    if result.low is not None and result.limit is not None and result.low > result.limit:
+        return "two fresh processes would have to find it, too"
     if result.more_blocks is None:
         return "the ratio is too near to the limit for any number of blocks one would wait for"
     blocks = "block" if result.more_blocks == 1 else "blocks"

@@ -1,0 +1,85 @@
+"""What the middle of a job makes of sides that fail it, without any pytest of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+from bench.ci.conclusion import Subject
+from bench.ci.contest import Contest, Job
+from bench.ci.link import Exchange
+from bench.ci.parties import Call, PartyError
+from bench.ci.referee import Referee
+from bench.ci.results import Result
+
+TEST = "tests/test_shop.py::test_work"
+
+
+class FakeParty:
+    """Says what it is told to, and keeps what it hears."""
+
+    def __init__(self, *says: dict[str, Any]) -> None:
+        self.says = iter([*says, {"event": "end", "results": []}])
+        self.heard: list[dict[str, Any]] = []
+
+    def say(self, document: dict[str, Any]) -> None:
+        self.heard.append(document)
+
+    def hear(self) -> dict[str, Any]:
+        return next(self.says)
+
+
+def call(folder: Path, *command: str) -> Call:
+    return Call(command or ("pytest",), folder, folder, folder, {})
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    return Job(call(tmp_path), lambda hello: None, "main", frozenset(), tmp_path)
+
+
+@pytest.fixture
+def contest(job: Job) -> Iterator[Contest]:
+    with closing(Exchange(job.folder)) as exchange:
+        yield Contest(job, {}, exchange)
+
+
+# A second measurement.
+
+
+def first(**changes: Any) -> Result:
+    plain: dict[str, Any] = {
+        **{"test": TEST, "kind": "against", "measure": "cpu_s", "scope": "process tree"},
+        **{"source": "clock", "grade": "none", "note": None, "host_class": "a CPU, 2 threads"},
+        **{"limit": 1.05, "against": "main", "blocks": 9, "discarded": 0, "calls": 40},
+        **{"spent_s": 12.0, "verdict": "fails", "ratio": 1.2, "low": 1.18, "high": 1.22},
+    }
+    return Result(**(plain | changes))
+
+
+def anew(contest: Contest, first: Result) -> Result:
+    subject = Subject(TEST, "against", 1.05, "main")
+    return contest._anew(first, None, subject)  # type: ignore[arg-type]
+
+
+def test_what_fresh_processes_cannot_confirm_is_undecided_and_not_passed_over(
+    contest: Contest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A check fails of a second measurement alone, and a broken one is no reason to be green."""
+
+    def fresh(self: Contest, side: str, test: str) -> NoReturn:
+        raise PartyError(f"the fresh {side} ended before it called\nits last words")
+
+    monkeypatch.setattr(Contest, "_fresh", fresh)
+    found = anew(contest, first(reason="a note"))
+    told = "not measured anew in fresh processes: the fresh head ended before it called"
+    assert (found.verdict, found.reason) == ("undecided", f"a note; {told}")
+    assert (found.ratio, found.blocks) == (1.2, 9)
+    referee = Referee(contest.job)
+    referee._contest = contest
+    referee._serve(FakeParty())  # type: ignore[arg-type]
+    assert referee.trouble == f"{told}\nits last words"
