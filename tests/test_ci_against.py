@@ -190,6 +190,30 @@ def test_tests_of_the_base_are_named_from_its_own_root_and_cover_nothing(
     assert told["PYTEST_ADDOPTS"] == "-k 'a or b'"
 
 
+def job(shop: Path, tree: Path, *words: str) -> Job:
+    """Return the job of a command that is called in the shop, against a worktree of its base."""
+    top = worktree.top_of(shop)
+    base = worktree.base_of(top, "HEAD")
+    return command._job(["pytest", *words], shop, top, tree, tree.parent, base, None)
+
+
+def test_no_silent_side_opens_the_file_that_the_head_writes(
+    shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its folder may not be in the worktree, and a fresh head would empty what the head wrote."""
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-q --benchmark-json=c.json")
+    (tmp_path / "base" / "shop").mkdir(parents=True)
+    words = ("--benchmark-json=reports/a.json", "-v", "--benchmark-json", "b.json", "tests")
+    made = job(shop, tmp_path / "base", *words)
+    calls = made.silent(hello([], shop))
+    assert calls is not None
+    assert list(calls) == ["head", "base"]
+    for call in calls.values():
+        assert call.command == ["pytest", "-v", "tests"]
+        assert "--benchmark-json" not in call.environment["PYTEST_ADDOPTS"]
+    assert made.head.command == ["pytest", *words]
+
+
 def test_modules_of_the_other_commit_and_installed_copies_are_strangers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -88,18 +88,22 @@ def _job(
     if there.is_dir() and prepare is not None:
         _prepare(prepare, there)
 
-    def of_base(hello: dict[str, Any]) -> Call | None:
+    def silent(hello: dict[str, Any]) -> dict[str, Call] | None:
         if not there.is_dir():
             return None
-        translated = worktree.command_of_base(command, here, head, tree)
+        words = worktree.silenced(command)
+        translated = worktree.command_of_base(words, here, head, tree)
         environment = worktree.environment_of_base(hello, head, tree)
-        return Call(translated, there, tree, head, environment)
+        return {
+            "head": Call(words, here, head, tree, worktree.environment_of_head()),
+            "base": Call(translated, there, tree, head, environment),
+        }
 
     changed = worktree.changed_files(head, base.commit)
     if not changed:
         print(f"{PROGRAM}: no file differs from {base.name}: expect ratios of 1", file=sys.stderr)
     mine = Call(command, here, head, tree, dict(os.environ))
-    return Job(mine, of_base, base.name, changed, folder)
+    return Job(mine, silent, base.name, changed, folder)
 
 
 def _prepare(command: str, folder: Path) -> None:

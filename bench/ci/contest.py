@@ -39,15 +39,15 @@ class Job:
 
     Attributes:
         head: How the user's pytest is started.
-        base: How the base's is; given what the head said of itself. ``None`` if the base has not
-            even the folder.
+        silent: How the silent sides' are, of ``head`` and ``base``; given what the head said of
+            itself. ``None`` if the base has not even the folder.
         against: Name of the base.
         changed: Files that differ between both, relative to the checkout.
         folder: For logs and the line.
     """
 
     head: Call
-    base: Callable[[dict[str, Any]], Call | None]
+    silent: Callable[[dict[str, Any]], Mapping[str, Call] | None]
     against: str
     changed: frozenset[str]
     folder: Path
@@ -63,7 +63,7 @@ class Contest:
 
     Attributes:
         job: Whose.
-        calls: How the head's pytest and the base's are started.
+        calls: How silent sides are started, of ``head`` and ``base``.
         exchange: Where fresh ones call.
         trouble: Why something was not measured anew that should have been; ``None`` if all was.
     """

@@ -65,12 +65,11 @@ class Referee:
     def _join(self, head: Party, exchange: Exchange) -> None:
         """Start the base, and tell it which tests both have, in the head's order."""
         try:
-            call = self.job.base(head.hello)
-            if call is None:
+            calls = self.job.silent(head.hello)
+            if calls is None:
                 return
-            calls = {"head": self.job.head, "base": call}
             self._contest = Contest(self.job, calls, exchange)
-            self._base = Party("base", call, exchange, self.job.folder / "base.log")
+            self._base = Party("base", calls["base"], exchange, self.job.folder / "base.log")
             collected = self._base.heard("collected")
             there, self._broken = frozenset(collected["tests"]), collected["broken"]
         except PartyError as err:

@@ -16,6 +16,8 @@ from bench.ci import origins
 
 log = logging.getLogger(__name__)
 
+_JSON = "--benchmark-json"
+
 
 class GitError(RuntimeError):
     """The base cannot be had; the message says why and what to do."""
@@ -99,6 +101,22 @@ def changed_files(top: Path, commit: str) -> frozenset[str]:
     return frozenset(filter(None, words))
 
 
+def silenced(words: Sequence[str]) -> list[str]:
+    """Return words of a command without the file that pytest-benchmark writes, which is the head's.
+
+    Before its version 5.3 it opens the file while it reads the words: empties it, or gives up in a
+    worktree without its folder.
+    """
+    kept = []
+    rest = iter(words)
+    for word in rest:
+        if word == _JSON:
+            next(rest, None)
+        elif not word.startswith(f"{_JSON}="):
+            kept.append(word)
+    return kept
+
+
 def command_of_base(command: Sequence[str], here: Path, head: Path, base: Path) -> list[str]:
     """Return the user's command as the base runs it, in the base's folder.
 
@@ -145,7 +163,7 @@ def environment_of_base(hello: Mapping[str, Any], head: Path, base: Path) -> Map
     mirrored = [str(base / path.relative_to(head)) for path in paths if origins.within(path, head)]
     inherited = [word for word in os.environ.get("PYTHONPATH", "").split(os.pathsep) if word]
     folders = dict.fromkeys([*mirrored, str(base / "src"), str(base), *inherited])
-    options = shlex.split(os.environ.get("PYTEST_ADDOPTS", ""))
+    options = _addopts()
     if hello["covers"]:
         options.append("--no-cov")
     if (root := Path(hello["root"]).resolve()).is_relative_to(head):
@@ -155,6 +173,15 @@ def environment_of_base(hello: Mapping[str, Any], head: Path, base: Path) -> Map
         "PYTHONPATH": os.pathsep.join(folders),
         "PYTEST_ADDOPTS": shlex.join(options),
     }
+
+
+def environment_of_head() -> Mapping[str, str]:
+    """Return the environment of fresh processes of the head."""
+    return {**os.environ, "PYTEST_ADDOPTS": shlex.join(_addopts())}
+
+
+def _addopts() -> list[str]:
+    return silenced(shlex.split(os.environ.get("PYTEST_ADDOPTS", "")))
 
 
 def _git(folder: Path, *words: str) -> str:
