@@ -214,6 +214,15 @@ def test_no_silent_side_opens_the_file_that_the_head_writes(
     assert made.head.command == ["pytest", *words]
 
 
+def test_a_project_that_the_base_has_not_is_new_to_it(shop: Path, tmp_path: Path) -> None:
+    """Its pytest would refuse a root that is not there, and the job would end with 3."""
+    (tmp_path / "base" / "shop").mkdir(parents=True)
+    made = job(shop, tmp_path / "base", "tests")
+    assert made.silent(hello([], shop / "added")) is None
+    assert made.silent(hello([], shop)) is not None
+    assert made.silent(hello([], tmp_path / "elsewhere")) is not None
+
+
 def test_modules_of_the_other_commit_and_installed_copies_are_strangers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

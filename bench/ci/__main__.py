@@ -89,7 +89,8 @@ def _job(
         _prepare(prepare, there)
 
     def silent(hello: dict[str, Any]) -> dict[str, Call] | None:
-        if not there.is_dir():
+        root = worktree.root_of_base(hello, head, tree)
+        if not there.is_dir() or (root is not None and not root.is_dir()):
             return None
         words = worktree.silenced(command)
         translated = worktree.command_of_base(words, here, head, tree)

@@ -166,13 +166,22 @@ def environment_of_base(hello: Mapping[str, Any], head: Path, base: Path) -> Map
     options = _addopts()
     if hello["covers"]:
         options.append("--no-cov")
-    if (root := Path(hello["root"]).resolve()).is_relative_to(head):
-        options.insert(0, f"--rootdir={base / root.relative_to(head)}")  # the user's own wins
+    if (root := root_of_base(hello, head, base)) is not None:
+        options.insert(0, f"--rootdir={root}")  # the user's own wins
     return {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(folders),
         "PYTEST_ADDOPTS": shlex.join(options),
     }
+
+
+def root_of_base(hello: Mapping[str, Any], head: Path, base: Path) -> Path | None:
+    """Return the folder from which the base names tests; ``None`` if the head's is not of its tree.
+
+    It may not be there: then the base has nothing of what the head tests.
+    """
+    root = Path(hello["root"]).resolve()
+    return base / root.relative_to(head) if root.is_relative_to(head) else None
 
 
 def environment_of_head() -> Mapping[str, str]:
