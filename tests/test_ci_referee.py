@@ -48,6 +48,30 @@ def contest(job: Job) -> Iterator[Contest]:
         yield Contest(job, {}, exchange)
 
 
+# What the head asks.
+
+
+@pytest.mark.parametrize(
+    ("asking", "told"),
+    [
+        ((), "no baseline: joules was fetched with getfixturevalue: name it in"),
+        ((TEST,), "new: the base has no such test"),
+    ],
+)
+def test_a_test_that_did_not_say_that_it_asks_is_not_taken_for_a_new_one(
+    job: Job, asking: tuple[str, ...], told: str
+) -> None:
+    referee = Referee(job)
+    base = FakeParty()
+    referee._base, referee._asking = base, frozenset(asking)  # type: ignore[assignment]
+    head = FakeParty({"event": "ready", "test": TEST})
+    referee._serve(head)  # type: ignore[arg-type]
+    (answer,) = head.heard
+    assert answer["do"] == "alone"
+    assert answer["reason"].startswith(told)
+    assert (referee.trouble is None) == bool(asking)  # else the job ends with 3
+
+
 # A second measurement.
 
 

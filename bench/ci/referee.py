@@ -20,6 +20,9 @@ from bench.ci.words import first_line
 from bench.locks import LockError
 from bench.meters import MeterError
 
+_UNANNOUNCED = "joules was fetched with getfixturevalue: name it in the test's signature"
+"""Which tests ask for it, a side must know before it runs them."""
+
 
 @dataclass
 class Referee:
@@ -36,6 +39,7 @@ class Referee:
     results: list[Result] = field(default_factory=list)
     trouble: str | None = None
     _base: Party | None = field(default=None, init=False)
+    _asking: frozenset[str] = field(default=frozenset(), init=False)
     _common: frozenset[str] = field(default=frozenset(), init=False)
     _broken: int = field(default=0, init=False)
     _contest: Contest | None = field(default=None, init=False)
@@ -77,7 +81,8 @@ class Referee:
             there = frozenset()
         told = head.hear()  # nothing, if its pytest ends before it has collected
         tests = told["tests"] if told is not None and told.get("event") == "collected" else []
-        self._common = there & frozenset(tests)
+        self._asking = frozenset(tests)
+        self._common = there & self._asking
         self._say_to_base(self.job.order(test for test in tests if test in self._common))
 
     def _serve(self, head: Party) -> None:
@@ -133,6 +138,8 @@ class Referee:
         """
         if self.trouble is not None:
             return self.trouble
+        if self._base is not None and test not in self._asking:
+            return _UNANNOUNCED
         if self._base is None or test not in self._common:
             files = f"{self._broken} file{'s' * (self._broken > 1)}"
             return f"on the base {files} could not be collected" if self._broken else None
