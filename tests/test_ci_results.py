@@ -255,6 +255,19 @@ def test_the_group_says_what_pytest_benchmarks_columns_are() -> None:
     assert storage._group(made(measure="energy_j", grade="B")).endswith("grade B (for s read J)")
 
 
+@pytest.mark.parametrize(
+    ("fullname", "name"),
+    [
+        ("tests/test_model.py::test_a", "test_a"),
+        ("tests/test_model.py::TestModel::test_a (baseline)", "test_a (baseline)"),
+        ("tests/test_model.py::test_a[std::vector-[x]]", "test_a[std::vector-[x]]"),
+        ("tests/[x]/test_model.py::TestModel::test_a[b::c]", "test_a[b::c]"),
+    ],
+)
+def test_a_benchmark_is_named_as_pytest_names_its_test(fullname: str, name: str) -> None:
+    assert storage._name(fullname) == name
+
+
 # Instructions.
 
 
