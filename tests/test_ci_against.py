@@ -520,6 +520,30 @@ def test_a_job_that_is_cancelled_leaves_neither_processes_nor_a_worktree(shop: P
 
 
 @pytest.mark.slow
+def test_a_job_that_is_interrupted_at_its_terminal_writes_the_heads_reports(shop: Path) -> None:
+    job = subprocess.Popen(
+        called(shop, "--joules-max-time=60", "--joules-half-width=0.0001", "--junitxml=report.xml"),
+        cwd=shop,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    time.sleep(6)
+    started = psutil.Process(job.pid).children(recursive=True)
+    os.killpg(job.pid, signal.SIGINT)  # to the head, too, as Ctrl-C
+    told, _ = job.communicate(timeout=PATIENCE_S)
+    assert job.returncode == 128 + signal.SIGINT
+    assert "= no tests ran in" in told
+    assert "runpy" not in told  # no traceback of ours
+    assert (shop / "report.xml").exists()
+    _, alive = psutil.wait_procs(started, timeout=5)
+    assert not alive
+    assert git(shop, "worktree", "list").count("\n") == 0
+
+
+@pytest.mark.slow
 def test_a_command_that_runs_pytest_twice_is_told_and_not_waited_for(shop: Path) -> None:
     words = shlex.join(called(shop)[called(shop).index("--") + 1 :])
     command_ = [*called(shop)[: called(shop).index("--") + 1], "sh", "-c", f"{words}; {words}"]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -9,6 +12,7 @@ from typing import Any, NoReturn
 
 import pytest
 
+from bench.ci import __main__ as command
 from bench.ci.conclusion import Subject
 from bench.ci.contest import Contest, Job
 from bench.ci.link import Exchange
@@ -16,6 +20,7 @@ from bench.ci.parties import Call, PartyError
 from bench.ci.referee import Referee
 from bench.ci.results import Result
 
+ROOT = Path(__file__).parents[1]
 TEST = "tests/test_shop.py::test_work"
 
 
@@ -70,6 +75,44 @@ def test_a_test_that_did_not_say_that_it_asks_is_not_taken_for_a_new_one(
     assert answer["do"] == "alone"
     assert answer["reason"].startswith(told)
     assert (referee.trouble is None) == bool(asking)  # else the job ends with 3
+
+
+# An interruption.
+
+
+SLOW_TO_END = """
+import os
+import time
+from pathlib import Path
+
+from bench.ci.link import LINK, SIDE, VERSION, Line
+
+line = Line.to(os.environ[LINK])
+line.send({"event": "hello", "version": VERSION, "side": os.environ[SIDE]})
+line.receive()
+time.sleep(0.5)
+Path("report.xml").touch()
+"""
+
+
+def interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def test_an_interrupted_head_may_write_its_reports(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = call(job.folder, sys.executable, "-c", SLOW_TO_END)
+    script = dataclasses.replace(script, environment=os.environ | {"PYTHONPATH": str(ROOT)})
+    monkeypatch.setattr(Referee, "_join", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        Referee(dataclasses.replace(job, head=script)).run()
+    assert (job.folder / "report.xml").exists()
+
+
+def test_an_interrupted_job_says_so_by_its_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "_run", interrupt)
+    assert command.main(["--against", "HEAD", "--", "pytest"]) == 130
 
 
 # A second measurement.

@@ -1,7 +1,7 @@
 """The command: the tests of this checkout, measured against those of a base commit.
 
 Exit status: pytest's own (1 if a check or a test fails), 2 for an error, 3 if the base could not be
-measured, or not to the end, or not anew where it should have been.
+measured, or not to the end, or not anew where it should have been, 130 if interrupted.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from bench.ci.parties import Call, PartyError
 from bench.ci.referee import Referee
 
 PROGRAM = "python -m bench.ci"
-ERROR, NOTHING_COMPARED = 2, 3
+ERROR, NOTHING_COMPARED, INTERRUPTED = 2, 3, 128 + signal.SIGINT
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (worktree.GitError, PartyError, OSError) as err:
         print(f"{PROGRAM}: {err}", file=sys.stderr)
         return ERROR
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
 
 def _run(options: argparse.Namespace, command: list[str]) -> int:

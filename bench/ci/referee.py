@@ -58,6 +58,9 @@ class Referee:
                 self._serve(head)
                 exchange.close()  # a second pytest of the same command shall not wait for us
                 return head.end()
+            except KeyboardInterrupt:  # the terminal has interrupted its pytest as well
+                head.leave()
+                raise
             except BaseException:  # a job that is cancelled does not let the tests run on
                 head.stop()
                 raise
