@@ -188,6 +188,8 @@ def test_tests_of_the_base_are_named_from_its_own_root_and_cover_nothing(
     ]
     told = worktree.environment_of_base(hello([], tmp_path), head, base)
     assert told["PYTEST_ADDOPTS"] == "-k 'a or b'"
+    told = worktree.environment_of_head(hello([], head, covers=True))  # of fresh processes
+    assert told["PYTEST_ADDOPTS"] == "-k 'a or b' --no-cov"
 
 
 def job(shop: Path, tree: Path, *words: str) -> Job:

@@ -98,7 +98,7 @@ def _job(
         translated = worktree.command_of_base(words, here, head, tree)
         environment = worktree.environment_of_base(hello, head, tree)
         return {
-            "head": Call(words, here, head, tree, worktree.environment_of_head()),
+            "head": Call(words, here, head, tree, worktree.environment_of_head(hello)),
             "base": Call(translated, there, tree, head, environment),
         }
 

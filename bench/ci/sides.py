@@ -7,14 +7,24 @@ import inspect
 import itertools
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from statistics import median
+from typing import Any
 from typing import Protocol as Contract
 
 from bench.ci.instruments import Instruments, Taken, synchronise
 from bench.measurement.protocol import AGREEING, Protocol
+
+_TRACE_THREADS: Callable[[Any], None] = getattr(
+    threading, "settrace_all_threads", threading.settrace
+)
+_PROFILE_THREADS: Callable[[Any], None] = getattr(
+    threading, "setprofile_all_threads", threading.setprofile
+)
+"""Of threads that run already, from Python 3.12 on; before that of new ones alone."""
 
 
 class UndoneError(TypeError):
@@ -172,12 +182,18 @@ def _uncollected() -> Iterator[None]:
 
 @contextmanager
 def _untraced() -> Iterator[None]:
-    """Keep coverage and profilers that trace lines out of windows."""
+    """Keep coverage and profilers that trace lines out of windows, and of threads at work there."""
     tracer, profiler = sys.gettrace(), sys.getprofile()
+    of_threads = (_TRACE_THREADS, threading.gettrace()), (_PROFILE_THREADS, threading.getprofile())
+    used = [(put, tool) for put, tool in of_threads if tool is not None]
+    for put, _ in used:
+        put(None)
     sys.settrace(None)
     sys.setprofile(None)
     try:
         yield
     finally:
-        sys.settrace(tracer)
+        for put, tool in used:
+            put(tool)
+        sys.settrace(tracer)  # after the others', which are this thread's as well
         sys.setprofile(profiler)

@@ -155,7 +155,7 @@ def environment_of_base(hello: Mapping[str, Any], head: Path, base: Path) -> Map
 
     Args:
         hello: What the head's pytest says of itself: ``path`` is its ``sys.path``, ``root`` its
-            root, ``covers`` whether it measures coverage, which the base shall not.
+            root, ``covers`` whether it measures coverage, which no silent side shall.
         head: Root of the user's checkout.
         base: Root of the base's worktree.
     """
@@ -163,9 +163,7 @@ def environment_of_base(hello: Mapping[str, Any], head: Path, base: Path) -> Map
     mirrored = [str(base / path.relative_to(head)) for path in paths if origins.within(path, head)]
     inherited = [word for word in os.environ.get("PYTHONPATH", "").split(os.pathsep) if word]
     folders = dict.fromkeys([*mirrored, str(base / "src"), str(base), *inherited])
-    options = _addopts()
-    if hello["covers"]:
-        options.append("--no-cov")
+    options = _addopts(hello)
     if (root := root_of_base(hello, head, base)) is not None:
         options.insert(0, f"--rootdir={root}")  # the user's own wins
     return {
@@ -184,13 +182,14 @@ def root_of_base(hello: Mapping[str, Any], head: Path, base: Path) -> Path | Non
     return base / root.relative_to(head) if root.is_relative_to(head) else None
 
 
-def environment_of_head() -> Mapping[str, str]:
-    """Return the environment of fresh processes of the head."""
-    return {**os.environ, "PYTEST_ADDOPTS": shlex.join(_addopts())}
+def environment_of_head(hello: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return the environment of fresh processes of the head, which cover as little as the base."""
+    return {**os.environ, "PYTEST_ADDOPTS": shlex.join(_addopts(hello))}
 
 
-def _addopts() -> list[str]:
-    return silenced(shlex.split(os.environ.get("PYTEST_ADDOPTS", "")))
+def _addopts(hello: Mapping[str, Any]) -> list[str]:
+    options = silenced(shlex.split(os.environ.get("PYTEST_ADDOPTS", "")))
+    return [*options, "--no-cov"] if hello["covers"] else options
 
 
 def _git(folder: Path, *words: str) -> str:
