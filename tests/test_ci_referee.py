@@ -6,13 +6,14 @@ import dataclasses
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
 
 from bench.ci import __main__ as command
+from bench.ci import contest as contests
 from bench.ci.conclusion import Subject
 from bench.ci.contest import Contest, Job
 from bench.ci.link import Exchange
@@ -150,3 +151,18 @@ def test_what_fresh_processes_cannot_confirm_is_undecided_and_not_passed_over(
     referee._contest = contest
     referee._serve(FakeParty())  # type: ignore[arg-type]
     assert referee.trouble == f"{told}\nits last words"
+
+
+def test_what_is_measured_anew_keeps_the_seconds_of_its_own_blocks(
+    contest: Contest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def fresh(self: Contest, side: str, test: str) -> Iterator[None]:
+        yield
+
+    second = first(spent_s=29.0, blocks=24)
+    monkeypatch.setattr(Contest, "_fresh", fresh)
+    monkeypatch.setattr(contests, "_turns", lambda *_: second)
+    found = anew(contest, first())
+    assert (found.spent_s, found.blocks_s, found.blocks) == (41.0, 29.0, 24)
+    assert contest.trouble is None

@@ -101,6 +101,10 @@ def test_an_undecided_check_says_what_would_decide_it() -> None:
     # 24 blocks took 12 seconds.
     assert "undecided, about 14 more blocks, 7 s, would decide" in words.outcome(open_)
     assert "--joules-half-width" in words.outcome(open_)
+    # Of a second measurement, which alone gave the blocks.
+    anew = dataclasses.replace(open_, spent_s=18.0, first_s=6.0)
+    assert "about 14 more blocks, 7 s, would decide" in words.outcome(anew)
+    assert "24 blocks in turns, 1 discarded, 12 s" in words.failure(anew)
     of_another_day = made(verdict="undecided", kind="stored")
     assert "undecided, runs of other days scatter as much" in words.outcome(of_another_day)
     near = made(verdict="undecided", low=1.04)

@@ -124,7 +124,10 @@ class Contest:
             return dataclasses.replace(first, verdict="undecided", reason=reason)
         told = f"measured anew in fresh processes; the first gave {interval(first)}"
         return dataclasses.replace(
-            found, spent_s=first.spent_s + found.spent_s, reason=_joined(found.reason, told)
+            found,
+            spent_s=first.spent_s + found.spent_s,
+            first_s=first.spent_s,
+            reason=_joined(found.reason, told),
         )
 
     @contextmanager
