@@ -245,6 +245,31 @@ def test_modules_of_the_other_commit_and_installed_copies_are_strangers(
     assert origins.strangers(tree, other, set()) == found[1:]
 
 
+@pytest.mark.parametrize(
+    ("changed", "strange"),
+    [({"native/src/fast.c"}, True), ({"README.md"}, False), (set(), False)],
+)
+def test_a_module_that_was_compiled_in_the_checkout_and_installed_is_a_stranger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: set[str], strange: bool
+) -> None:
+    tree, other = tmp_path / "base", tmp_path / "head"
+    (other / "native").mkdir(parents=True)
+    site = tmp_path / "lib" / "site-packages"
+    for name, url in (("fast", (other / "native").as_uri()), ("other", "https://example.org")):
+        info = site / f"{name}-1.0.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        (info / "RECORD").write_text(f"{name}/_{name}.so,,\n{name}/__init__.py,,\n")
+        (info / "direct_url.json").write_text(json.dumps({"url": url, "dir_info": {}}))
+        module = ModuleType(f"{name}._{name}")
+        module.__file__ = str(site / name / f"_{name}.so")
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.syspath_prepend(site)
+    for mine, others in ((tree, other), (other, tree)):
+        found = origins.strangers(mine, others, changed)
+        assert found == [f"fast._fast ({site / 'fast' / '_fast.so'})"] * strange
+
+
 # The line.
 
 
