@@ -188,6 +188,41 @@ def test_tests_of_the_base_are_named_from_its_own_root_and_cover_nothing(
     ]
     told = worktree.environment_of_base(hello([], tmp_path), head, base)
     assert told["PYTEST_ADDOPTS"] == "-k 'a or b'"
+    told = worktree.environment_of_head(hello([], head, covers=True))  # of fresh processes
+    assert told["PYTEST_ADDOPTS"] == "-k 'a or b' --no-cov"
+
+
+def job(shop: Path, tree: Path, *words: str) -> Job:
+    """Return the job of a command that is called in the shop, against a worktree of its base."""
+    top = worktree.top_of(shop)
+    base = worktree.base_of(top, "HEAD")
+    return command._job(["pytest", *words], shop, top, tree, tree.parent, base, None)
+
+
+def test_no_silent_side_opens_the_file_that_the_head_writes(
+    shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its folder may not be in the worktree, and a fresh head would empty what the head wrote."""
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-q --benchmark-json=c.json")
+    (tmp_path / "base" / "shop").mkdir(parents=True)
+    words = ("--benchmark-json=reports/a.json", "-v", "--benchmark-json", "b.json", "tests")
+    made = job(shop, tmp_path / "base", *words)
+    calls = made.silent(hello([], shop))
+    assert calls is not None
+    assert list(calls) == ["head", "base"]
+    for call in calls.values():
+        assert call.command == ["pytest", "-v", "tests"]
+        assert "--benchmark-json" not in call.environment["PYTEST_ADDOPTS"]
+    assert made.head.command == ["pytest", *words]
+
+
+def test_a_project_that_the_base_has_not_is_new_to_it(shop: Path, tmp_path: Path) -> None:
+    """Its pytest would refuse a root that is not there, and the job would end with 3."""
+    (tmp_path / "base" / "shop").mkdir(parents=True)
+    made = job(shop, tmp_path / "base", "tests")
+    assert made.silent(hello([], shop / "added")) is None
+    assert made.silent(hello([], shop)) is not None
+    assert made.silent(hello([], tmp_path / "elsewhere")) is not None
 
 
 def test_modules_of_the_other_commit_and_installed_copies_are_strangers(
@@ -208,6 +243,31 @@ def test_modules_of_the_other_commit_and_installed_copies_are_strangers(
     found = origins.strangers(tree, other, {"python/pkg/copied.py", "python/pkg/new.py"})
     assert found == [f"{name} ({places[name]})" for name in ("copied", "of_head")]
     assert origins.strangers(tree, other, set()) == found[1:]
+
+
+@pytest.mark.parametrize(
+    ("changed", "strange"),
+    [({"native/src/fast.c"}, True), ({"README.md"}, False), (set(), False)],
+)
+def test_a_module_that_was_compiled_in_the_checkout_and_installed_is_a_stranger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: set[str], strange: bool
+) -> None:
+    tree, other = tmp_path / "base", tmp_path / "head"
+    (other / "native").mkdir(parents=True)
+    site = tmp_path / "lib" / "site-packages"
+    for name, url in (("fast", (other / "native").as_uri()), ("other", "https://example.org")):
+        info = site / f"{name}-1.0.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        (info / "RECORD").write_text(f"{name}/_{name}.so,,\n{name}/__init__.py,,\n")
+        (info / "direct_url.json").write_text(json.dumps({"url": url, "dir_info": {}}))
+        module = ModuleType(f"{name}._{name}")
+        module.__file__ = str(site / name / f"_{name}.so")
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.syspath_prepend(site)
+    for mine, others in ((tree, other), (other, tree)):
+        found = origins.strangers(mine, others, changed)
+        assert found == [f"fast._fast ({site / 'fast' / '_fast.so'})"] * strange
 
 
 # The line.
@@ -455,6 +515,19 @@ def test_a_side_that_is_taken_out_of_its_wait_goes_on_with_the_next_test(shop: P
 
 
 @pytest.mark.slow
+def test_what_cannot_be_measured_anew_neither_fails_nor_ends_green(shop: Path) -> None:
+    conftest = shop / "conftest.py"
+    fresh = "import os\n\nif os.environ.get('PYTHONHASHSEED') == '1':\n    os._exit(5)\n"
+    conftest.write_text(conftest.read_text() + fresh)
+    (shop / "shop.py").write_text(MODULE.format(rounds=30_000))
+    done = check(shop, "--joules-fail=ratio:1.2")
+    assert done.returncode == 3, done.stdout + done.stderr
+    (row,) = [line for line in done.stdout.splitlines() if line.startswith("| `tests/")]
+    assert "undecided, two fresh processes would have to find it, too (limit 1.2)" in row
+    assert "not measured anew in fresh processes: the fresh head ended" in done.stderr
+
+
+@pytest.mark.slow
 def test_a_job_that_is_cancelled_leaves_neither_processes_nor_a_worktree(shop: Path) -> None:
     job = subprocess.Popen(
         called(shop, "--joules-max-time=60", "--joules-half-width=0.0001"),
@@ -468,6 +541,30 @@ def test_a_job_that_is_cancelled_leaves_neither_processes_nor_a_worktree(shop: P
     assert len(started) == 2
     job.send_signal(signal.SIGTERM)
     assert job.wait(PATIENCE_S) == 128 + signal.SIGTERM
+    _, alive = psutil.wait_procs(started, timeout=5)
+    assert not alive
+    assert git(shop, "worktree", "list").count("\n") == 0
+
+
+@pytest.mark.slow
+def test_a_job_that_is_interrupted_at_its_terminal_writes_the_heads_reports(shop: Path) -> None:
+    job = subprocess.Popen(
+        called(shop, "--joules-max-time=60", "--joules-half-width=0.0001", "--junitxml=report.xml"),
+        cwd=shop,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    time.sleep(6)
+    started = psutil.Process(job.pid).children(recursive=True)
+    os.killpg(job.pid, signal.SIGINT)  # to the head, too, as Ctrl-C
+    told, _ = job.communicate(timeout=PATIENCE_S)
+    assert job.returncode == 128 + signal.SIGINT
+    assert "= no tests ran in" in told
+    assert "runpy" not in told  # no traceback of ours
+    assert (shop / "report.xml").exists()
     _, alive = psutil.wait_procs(started, timeout=5)
     assert not alive
     assert git(shop, "worktree", "list").count("\n") == 0

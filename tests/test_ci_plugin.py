@@ -153,6 +153,39 @@ def test_what_a_function_raises_is_the_tests_failure(pytester: pytest.Pytester) 
     done.stdout.fnmatch_lines(["*ZeroDivisionError*"])
 
 
+@pytest.mark.parametrize("words", [(), ("--joules-disable",)])
+@pytest.mark.parametrize(
+    ("function", "told"),
+    [
+        ("coroutine", "coroutine returns an awaitable: *asyncio.run(...)"),
+        ("lambda: coroutine()", "*<lambda> returns an awaitable: *asyncio.run(...)"),
+        ("generator", "generator returns a generator: *list(...)"),
+        ("both", "both returns an asynchronous generator: *asyncio.run(...) of a coroutine*"),
+    ],
+)
+def test_a_function_that_puts_its_work_off_is_refused_with_the_way_out(
+    pytester: pytest.Pytester, function: str, told: str, words: tuple[str, ...]
+) -> None:
+    pytester.makepyfile(
+        f"""
+        async def coroutine():
+            sum(range(3000))
+
+        def generator():
+            yield sum(range(3000))
+
+        async def both():
+            yield sum(range(3000))
+
+        def test_undone(joules):
+            joules.measure({function})
+        """
+    )
+    done = run(pytester, "-W", "error", *words)
+    done.assert_outcomes(failed=1)
+    done.stdout.fnmatch_lines([told])
+
+
 @pytest.mark.parametrize(
     ("word", "told"),
     [

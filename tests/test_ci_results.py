@@ -97,13 +97,20 @@ def test_joules_are_named_with_scope_and_grade_and_nothing_else_is_called_joules
 
 
 def test_an_undecided_check_says_what_would_decide_it() -> None:
-    open_ = made(verdict="undecided", more_blocks=14)
+    open_ = made(verdict="undecided", low=1.04, more_blocks=14)
     # 24 blocks took 12 seconds.
     assert "undecided, about 14 more blocks, 7 s, would decide" in words.outcome(open_)
     assert "--joules-half-width" in words.outcome(open_)
+    # Of a second measurement, which alone gave the blocks.
+    anew = dataclasses.replace(open_, spent_s=18.0, first_s=6.0)
+    assert "about 14 more blocks, 7 s, would decide" in words.outcome(anew)
+    assert "24 blocks in turns, 1 discarded, 12 s" in words.failure(anew)
     of_another_day = made(verdict="undecided", kind="stored")
     assert "undecided, runs of other days scatter as much" in words.outcome(of_another_day)
-    assert "too near to the limit" in words.outcome(made(verdict="undecided"))
+    near = made(verdict="undecided", low=1.04)
+    assert "too near to the limit" in words.outcome(near)
+    of_the_first_processes = made(verdict="undecided")
+    assert "undecided, two fresh processes would have" in words.outcome(of_the_first_processes)
 
 
 def test_the_table_has_a_row_a_test_and_what_must_be_known_below() -> None:
@@ -145,7 +152,8 @@ def test_without_a_figure_there_is_nothing_to_plot() -> None:
 
 def run(path: Path, logs: np.ndarray, at: str = "", **changes: Any) -> None:
     """Write a run as pytest-benchmark does, with what we add to it."""
-    found = made(kind="alone", block_logs=tuple(logs.tolist()), **changes)
+    plain: dict[str, Any] = {"kind": "alone", "verdict": "no baseline"}
+    found = made(block_logs=tuple(logs.tolist()), **(plain | changes))
     entry = {"fullname": TEST, "extra_info": storage.extra_info(found), "stats": {}}
     path.write_text(json.dumps({"benchmarks": [entry], "datetime": at}))
 
@@ -196,6 +204,20 @@ def test_runs_of_another_host_class_or_measure_are_no_baseline(tmp_path: Path) -
     assert "another CPU, 64 threads" in found.reason
 
 
+def test_a_run_that_failed_is_no_baseline_of_its_own_repetition(tmp_path: Path) -> None:
+    logs = np.array([-6.0, -6.1])
+    for number, verdict in enumerate(("fails", "invalid")):
+        run(tmp_path / f"{number}.json", logs + 1, verdict=verdict)
+    found = stored.beside(alone(logs + 1), tmp_path)
+    assert (found.verdict, found.ratio) == ("no baseline", None)
+    assert found.reason is not None
+    assert "has no run of this test that did not fail" in found.reason
+    run(tmp_path / "good.json", logs, verdict="undecided")
+    found = stored.beside(alone(logs + 1), tmp_path)
+    assert found.verdict == "fails"
+    assert found.ratio == pytest.approx(math.e)
+
+
 def test_a_baseline_that_is_not_there_or_no_run_is_refused_with_its_path(tmp_path: Path) -> None:
     with pytest.raises(stored.StoredError, match=r"none\.json.*--benchmark-json"):
         stored.beside(alone(np.array([-5.9, -5.8])), tmp_path / "none.json")
@@ -235,6 +257,19 @@ def test_what_pytest_benchmark_stores_beside_its_statistics() -> None:
 def test_the_group_says_what_pytest_benchmarks_columns_are() -> None:
     assert storage._group(made()) == "joules: CPU-seconds per call"
     assert storage._group(made(measure="energy_j", grade="B")).endswith("grade B (for s read J)")
+
+
+@pytest.mark.parametrize(
+    ("fullname", "name"),
+    [
+        ("tests/test_model.py::test_a", "test_a"),
+        ("tests/test_model.py::TestModel::test_a (baseline)", "test_a (baseline)"),
+        ("tests/test_model.py::test_a[std::vector-[x]]", "test_a[std::vector-[x]]"),
+        ("tests/[x]/test_model.py::TestModel::test_a[b::c]", "test_a[b::c]"),
+    ],
+)
+def test_a_benchmark_is_named_as_pytest_names_its_test(fullname: str, name: str) -> None:
+    assert storage._name(fullname) == name
 
 
 # Instructions.

@@ -5,8 +5,12 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+import queue
+import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -306,6 +310,68 @@ def test_a_function_that_takes_longer_than_its_warm_up_is_called_twice(
     side = sides.LocalSide(lambda: clock.sleep(3.0), FakeInstruments())  # type: ignore[arg-type]
     assert side.warm_up(OWN, 0.1, 1.0) == 3.0
     assert clock.now_s == 106.0
+
+
+def test_threads_of_a_window_are_traced_as_little_as_its_own() -> None:
+    """Coverage traces threads as well, and on one side of a job alone."""
+    seen: set[str] = set()
+
+    def tracer(frame: Any, event: str, argument: Any) -> None:
+        seen.add(threading.current_thread().name)
+
+    def work(name: str) -> None:
+        thread = threading.Thread(target=sum, args=([],), name=name)
+        thread.start()
+        thread.join()
+
+    before = threading.gettrace()
+    threading.settrace(tracer)
+    try:
+        with sides._untraced():
+            work("in a window")
+        assert threading.gettrace() is tracer
+        work("afterwards")
+    finally:
+        threading.settrace(before)
+    assert seen == {"afterwards"}
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="older ones do not reach running threads")
+def test_a_thread_that_ran_before_a_window_is_not_traced_in_it_either() -> None:
+    seen: list[str] = []
+    asked, answered = queue.SimpleQueue[str | None](), queue.SimpleQueue[None]()
+
+    def noticed(word: str) -> None:
+        pass
+
+    def tracer(frame: Any, event: str, argument: Any) -> None:
+        if frame.f_code is noticed.__code__:
+            seen.append(frame.f_locals["word"])
+
+    def serve() -> None:
+        while (word := asked.get()) is not None:
+            noticed(word)
+            answered.put(None)
+
+    def ask(word: str) -> None:
+        asked.put(word)
+        answered.get()
+
+    before, own = threading.gettrace(), sys.gettrace()
+    threading.settrace(tracer)
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        ask("before")
+        with sides._untraced():
+            ask("in a window")
+        ask("afterwards")
+        assert sys.gettrace() is own
+    finally:
+        threading.settrace(before)
+        asked.put(None)
+        thread.join()
+    assert seen == ["before", "afterwards"]
 
 
 def test_windows_grow_short_with_the_time_there_is() -> None:

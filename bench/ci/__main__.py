@@ -1,7 +1,7 @@
 """The command: the tests of this checkout, measured against those of a base commit.
 
 Exit status: pytest's own (1 if a check or a test fails), 2 for an error, 3 if the base could not be
-measured, or not to the end.
+measured, or not to the end, or not anew where it should have been, 130 if interrupted.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from bench.ci.parties import Call, PartyError
 from bench.ci.referee import Referee
 
 PROGRAM = "python -m bench.ci"
-ERROR, NOTHING_COMPARED = 2, 3
+ERROR, NOTHING_COMPARED, INTERRUPTED = 2, 3, 128 + signal.SIGINT
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (worktree.GitError, PartyError, OSError) as err:
         print(f"{PROGRAM}: {err}", file=sys.stderr)
         return ERROR
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
 
 def _run(options: argparse.Namespace, command: list[str]) -> int:
@@ -88,18 +90,23 @@ def _job(
     if there.is_dir() and prepare is not None:
         _prepare(prepare, there)
 
-    def of_base(hello: dict[str, Any]) -> Call | None:
-        if not there.is_dir():
+    def silent(hello: dict[str, Any]) -> dict[str, Call] | None:
+        root = worktree.root_of_base(hello, head, tree)
+        if not there.is_dir() or (root is not None and not root.is_dir()):
             return None
-        translated = worktree.command_of_base(command, here, head, tree)
+        words = worktree.silenced(command)
+        translated = worktree.command_of_base(words, here, head, tree)
         environment = worktree.environment_of_base(hello, head, tree)
-        return Call(translated, there, tree, head, environment)
+        return {
+            "head": Call(words, here, head, tree, worktree.environment_of_head(hello)),
+            "base": Call(translated, there, tree, head, environment),
+        }
 
     changed = worktree.changed_files(head, base.commit)
     if not changed:
         print(f"{PROGRAM}: no file differs from {base.name}: expect ratios of 1", file=sys.stderr)
     mine = Call(command, here, head, tree, dict(os.environ))
-    return Job(mine, of_base, base.name, changed, folder)
+    return Job(mine, silent, base.name, changed, folder)
 
 
 def _prepare(command: str, folder: Path) -> None:

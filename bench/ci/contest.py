@@ -39,15 +39,15 @@ class Job:
 
     Attributes:
         head: How the user's pytest is started.
-        base: How the base's is; given what the head said of itself. ``None`` if the base has not
-            even the folder.
+        silent: How the silent sides' are, of ``head`` and ``base``; given what the head said of
+            itself. ``None`` if the base has not even the folder.
         against: Name of the base.
         changed: Files that differ between both, relative to the checkout.
         folder: For logs and the line.
     """
 
     head: Call
-    base: Callable[[dict[str, Any]], Call | None]
+    silent: Callable[[dict[str, Any]], Mapping[str, Call] | None]
     against: str
     changed: frozenset[str]
     folder: Path
@@ -63,13 +63,15 @@ class Contest:
 
     Attributes:
         job: Whose.
-        calls: How the head's pytest and the base's are started.
+        calls: How silent sides are started, of ``head`` and ``base``.
         exchange: Where fresh ones call.
+        trouble: Why something was not measured anew that should have been; ``None`` if all was.
     """
 
     job: Job
     calls: Mapping[str, Call]
     exchange: Exchange
+    trouble: str | None = field(default=None, init=False)
     _instruments: Instruments | None = field(default=None, init=False)
 
     def measured(self, head: Party, base: Party, event: Mapping[str, Any]) -> Result:
@@ -106,7 +108,10 @@ class Contest:
         return result
 
     def _anew(self, first: Result, rules: Rules, subject: Subject) -> Result:
-        """Return what two fresh processes say, which nobody chose for being high."""
+        """Return what two fresh processes say, which nobody chose for being high.
+
+        Without them there is no verdict: what the first two found was looked at for being high.
+        """
         try:
             with (
                 self._fresh("head", subject.test) as head,
@@ -114,11 +119,15 @@ class Contest:
             ):
                 found = _turns(head, base, rules, subject)
         except PartyError as err:
-            told = f"not measured anew in fresh processes: {first_line(err)}"
-            return dataclasses.replace(first, reason=told)
+            self.trouble = f"not measured anew in fresh processes: {err}"
+            reason = _joined(first.reason, first_line(self.trouble))
+            return dataclasses.replace(first, verdict="undecided", reason=reason)
         told = f"measured anew in fresh processes; the first gave {interval(first)}"
         return dataclasses.replace(
-            found, spent_s=first.spent_s + found.spent_s, reason=_joined(found.reason, told)
+            found,
+            spent_s=first.spent_s + found.spent_s,
+            first_s=first.spent_s,
+            reason=_joined(found.reason, told),
         )
 
     @contextmanager

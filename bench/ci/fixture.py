@@ -15,7 +15,7 @@ from bench.ci.instruments import MACHINE_WIDE, Instruments
 from bench.ci.link import LinkError
 from bench.ci.results import Kind, Result
 from bench.ci.settings import Settings
-from bench.ci.sides import LocalSide, Side
+from bench.ci.sides import LocalSide, Side, UndoneError, refuse_undone
 from bench.ci.worker import NAME as WORKER
 from bench.ci.worker import Worker
 from bench.locks import LockError, described, held_by, host_lock
@@ -54,7 +54,8 @@ class Joules:
             candidate: Likewise. Both should do nothing but the work: prepare inputs before.
 
         Raises:
-            pytest.fail.Exception: --joules-fail is given and the whole interval is above.
+            pytest.fail.Exception: --joules-fail is given and the whole interval is above; or a
+                function returns what is still to be awaited or run over.
         """
         self._begin(baseline, candidate)
         if self._worker is not None and self._worker.silent:
@@ -73,7 +74,7 @@ class Joules:
         self._begin(function)
         reason = None
         if self._worker is not None:
-            with _told(LinkError, MeterError, InstructionsError):
+            with _told(LinkError, MeterError, InstructionsError, UndoneError):
                 found = self._worker.measured(self._node.nodeid, function, self._settings)
             if isinstance(found, Result):
                 return found if self._worker.silent else self._kept(found)
@@ -100,7 +101,8 @@ class Joules:
         self._used = True
         if self._settings.disabled:
             for function in functions:
-                function()
+                with _told(UndoneError):
+                    refuse_undone(function, function())
             pytest.skip("called once, not measured (--joules-disable)")
 
     def _turns(self, kind: Kind, functions: dict[ArmName, Callable[[], object]]) -> Result:
@@ -117,7 +119,7 @@ class Joules:
         subject = Subject(self._node.nodeid, kind, settings.limit)
         what = f"the energy check {self._node.nodeid}"
         self._say_who_measures()
-        with _told(LockError), host_lock(what, windows=True):
+        with _told(LockError, UndoneError), host_lock(what, windows=True):
             turns = take_turns(sides, rules, seed_of(self._node.nodeid))
         return concluded(subject, turns, rules)
 

@@ -148,11 +148,18 @@ class Party:
     def end(self) -> int:
         """Hang up, wait until it has ended, a silent one not for long, and return its status."""
         self._hang_up()
-        if self._log is None:
-            return self.process.wait()
-        with suppress(subprocess.TimeoutExpired):
+        return self.process.wait() if self._log is None else self.leave()
+
+    def leave(self) -> int:
+        """Hang up, and let it come to its end by itself for a while: it may be writing reports."""
+        self._hang_up()
+        try:
             return self.process.wait(_PATIENCE_S)
-        return self.stop()
+        except subprocess.TimeoutExpired:
+            return self.stop()
+        except KeyboardInterrupt:  # the second one: at once
+            self.stop()
+            raise
 
     def stop(self) -> int:
         """Hang up, and do not let it run to its end."""

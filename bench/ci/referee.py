@@ -20,6 +20,9 @@ from bench.ci.words import first_line
 from bench.locks import LockError
 from bench.meters import MeterError
 
+_UNANNOUNCED = "joules was fetched with getfixturevalue: name it in the test's signature"
+"""Which tests ask for it, a side must know before it runs them."""
+
 
 @dataclass
 class Referee:
@@ -36,6 +39,7 @@ class Referee:
     results: list[Result] = field(default_factory=list)
     trouble: str | None = None
     _base: Party | None = field(default=None, init=False)
+    _asking: frozenset[str] = field(default=frozenset(), init=False)
     _common: frozenset[str] = field(default=frozenset(), init=False)
     _broken: int = field(default=0, init=False)
     _contest: Contest | None = field(default=None, init=False)
@@ -54,6 +58,9 @@ class Referee:
                 self._serve(head)
                 exchange.close()  # a second pytest of the same command shall not wait for us
                 return head.end()
+            except KeyboardInterrupt:  # the terminal has interrupted its pytest as well
+                head.leave()
+                raise
             except BaseException:  # a job that is cancelled does not let the tests run on
                 head.stop()
                 raise
@@ -65,12 +72,11 @@ class Referee:
     def _join(self, head: Party, exchange: Exchange) -> None:
         """Start the base, and tell it which tests both have, in the head's order."""
         try:
-            call = self.job.base(head.hello)
-            if call is None:
+            calls = self.job.silent(head.hello)
+            if calls is None:
                 return
-            calls = {"head": self.job.head, "base": call}
             self._contest = Contest(self.job, calls, exchange)
-            self._base = Party("base", call, exchange, self.job.folder / "base.log")
+            self._base = Party("base", calls["base"], exchange, self.job.folder / "base.log")
             collected = self._base.heard("collected")
             there, self._broken = frozenset(collected["tests"]), collected["broken"]
         except PartyError as err:
@@ -78,7 +84,8 @@ class Referee:
             there = frozenset()
         told = head.hear()  # nothing, if its pytest ends before it has collected
         tests = told["tests"] if told is not None and told.get("event") == "collected" else []
-        self._common = there & frozenset(tests)
+        self._asking = frozenset(tests)
+        self._common = there & self._asking
         self._say_to_base(self.job.order(test for test in tests if test in self._common))
 
     def _serve(self, head: Party) -> None:
@@ -96,6 +103,8 @@ class Referee:
         compared = any(answer["do"] == "done" for answer in self._answers.values())
         if lacking and not compared and self.trouble is None:
             self.trouble = lacking[0]
+        if self._contest is not None and self.trouble is None:
+            self.trouble = self._contest.trouble
 
     def _answer(self, head: Party, event: dict[str, Any]) -> dict[str, Any]:
         """Return what the head shall do about a test, and what the base lacked for it, if so."""
@@ -132,6 +141,8 @@ class Referee:
         """
         if self.trouble is not None:
             return self.trouble
+        if self._base is not None and test not in self._asking:
+            return _UNANNOUNCED
         if self._base is None or test not in self._common:
             files = f"{self._broken} file{'s' * (self._broken > 1)}"
             return f"on the base {files} could not be collected" if self._broken else None

@@ -85,7 +85,7 @@ class Reports:
             line = f"{result.test:{width}}  {words.measured(result)}: {words.change(result)}"
             if result.ratio is not None:
                 line += f"  ratio {words.interval(result)}"
-            line += f"  {result.blocks} blocks in {result.spent_s:.0f} s  "
+            line += f"  {result.blocks} blocks in {result.blocks_s:.0f} s  "
             terminalreporter.write(line)
             colour = _COLOURS.get(result.verdict)
             terminalreporter.write_line(words.outcome(result), **{colour: True} if colour else {})

@@ -47,6 +47,7 @@ class Result:
         discarded: Blocks thrown away on a condition.
         calls: Calls in a window of the candidate.
         spent_s: Seconds that the check took.
+        first_s: Of those, what went into a first measurement, whose blocks are not among these.
         limit: Ratio above which it fails; ``None`` if nobody set one.
         verdict: What the interval says of the limit.
         more_blocks: Blocks it would take to decide if the ratio stays; ``None`` if it is decided,
@@ -75,6 +76,7 @@ class Result:
     calls: int
     spent_s: float
     verdict: Verdict
+    first_s: float = 0.0
     reason: str | None = None
     per_call: float | None = None
     low_per_call: float | None = None
@@ -89,6 +91,11 @@ class Result:
     baseline_values: tuple[float, ...] = ()
     baseline_calls: int = 0
     block_logs: tuple[float, ...] = ()
+
+    @property
+    def blocks_s(self) -> float:
+        """Seconds in which its blocks were measured, warm-up included."""
+        return self.spent_s - self.first_s
 
     @property
     def interval(self) -> tuple[float, float] | None:

@@ -73,7 +73,7 @@ def _benchmark(windows: Windows, group: str, params: dict[str, str], param: str 
     from pytest_benchmark.stats import Metadata
 
     stand_in = SimpleNamespace(
-        name=windows.fullname.rpartition("::")[2],
+        name=_name(windows.fullname),
         fullname=windows.fullname,
         group=group,
         param=param,
@@ -87,6 +87,12 @@ def _benchmark(windows: Windows, group: str, params: dict[str, str], param: str 
     for value in windows.values:
         made.update(value * windows.calls)  # it divides by the iterations
     return made
+
+
+def _name(fullname: str) -> str:
+    """Return a node id without file and classes; its parameters may hold colons, too."""
+    test, bracket, param = fullname.partition("::")[2].partition("[")
+    return f"{test.rpartition('::')[2]}{bracket}{param}"
 
 
 def _group(result: Result) -> str:

@@ -26,6 +26,9 @@ from bench.statistics.pooling import LEAST_RANDOM
 MOST_RUNS = 10
 """Of the class, the latest: what a commit of last year cost is no baseline of this one."""
 
+_NO_BASELINE = ("fails", "invalid")
+"""Verdicts of runs that are none: a failure, tried again, would be held against itself."""
+
 _SAME = ("host_class", "measure", "scope", "source", "grade")
 """What two runs must share for their figures to be divided."""
 
@@ -118,7 +121,7 @@ def _few(runs: int) -> str:
 
 def _unlike(result: Result, runs: list[Run], where: Path) -> str:
     if not runs:
-        there = "has no run of this test" if where.exists() else "is not there"
+        there = "has no run of this test that did not fail" if where.exists() else "is not there"
         return f"{where} {there}: --benchmark-autosave stores runs in .benchmarks"
     run = runs[-1]
     key = next(key for key in _SAME if run.info.get(key) != getattr(result, key))
@@ -129,7 +132,7 @@ def _unlike(result: Result, runs: list[Run], where: Path) -> str:
 
 
 def _runs(where: Path, test: str) -> Iterator[Run]:
-    """Yield the runs of one test, in the order of their files' names."""
+    """Yield the runs of one test that did not fail, in the order of their files' names."""
     if where.suffix == ".json" and not where.exists():
         raise StoredError(
             f"--joules-baseline={where}: there is no such file; pytest-benchmark's "
@@ -140,6 +143,8 @@ def _runs(where: Path, test: str) -> Iterator[Run]:
         for entry in entries:
             info = entry.get("extra_info")
             if entry.get("fullname") != test or not isinstance(info, dict):
+                continue
+            if info.get("verdict") in _NO_BASELINE:
                 continue
             logs = info.get("block_logs")
             if isinstance(logs, list) and len(logs) >= 2 and all(map(_finite, logs)):

@@ -70,10 +70,12 @@ def more(result: Result) -> str:
     """Return what would decide an undecided check."""
     if result.kind == "stored":
         return "runs of other days scatter as much; python -m bench.ci measures both in turns"
+    if result.low is not None and result.limit is not None and result.low > result.limit:
+        return "two fresh processes would have to find it, too"
     if result.more_blocks is None:
         return "the ratio is too near to the limit for any number of blocks one would wait for"
     blocks = "block" if result.more_blocks == 1 else "blocks"
-    seconds = math.ceil(result.more_blocks * result.spent_s / result.blocks)
+    seconds = math.ceil(result.more_blocks * result.blocks_s / result.blocks)
     return (
         f"about {result.more_blocks} more {blocks}, {seconds} s, would decide if the ratio stays: "
         "--joules-max-time, --joules-half-width"
@@ -88,7 +90,7 @@ def failure(result: Result) -> str:
         f"  what:      {unit}, {change(result)}",
         f"  how much:  {result.ratio:.3g} times the baseline",
         f"  how sure:  95 % interval {interval(result)}, {result.blocks} blocks in turns, "
-        f"{result.discarded} discarded, {result.spent_s:.0f} s",
+        f"{result.discarded} discarded, {result.blocks_s:.0f} s",
     ]
     if result.kind == "stored":
         lines[3] = f"  how sure:  95 % interval {interval(result)}, {result.blocks} blocks"

@@ -16,6 +16,8 @@ from bench.ci import origins
 
 log = logging.getLogger(__name__)
 
+_JSON = "--benchmark-json"
+
 
 class GitError(RuntimeError):
     """The base cannot be had; the message says why and what to do."""
@@ -99,6 +101,22 @@ def changed_files(top: Path, commit: str) -> frozenset[str]:
     return frozenset(filter(None, words))
 
 
+def silenced(words: Sequence[str]) -> list[str]:
+    """Return words of a command without the file that pytest-benchmark writes, which is the head's.
+
+    Before its version 5.3 it opens the file while it reads the words: empties it, or gives up in a
+    worktree without its folder.
+    """
+    kept = []
+    rest = iter(words)
+    for word in rest:
+        if word == _JSON:
+            next(rest, None)
+        elif not word.startswith(f"{_JSON}="):
+            kept.append(word)
+    return kept
+
+
 def command_of_base(command: Sequence[str], here: Path, head: Path, base: Path) -> list[str]:
     """Return the user's command as the base runs it, in the base's folder.
 
@@ -137,7 +155,7 @@ def environment_of_base(hello: Mapping[str, Any], head: Path, base: Path) -> Map
 
     Args:
         hello: What the head's pytest says of itself: ``path`` is its ``sys.path``, ``root`` its
-            root, ``covers`` whether it measures coverage, which the base shall not.
+            root, ``covers`` whether it measures coverage, which no silent side shall.
         head: Root of the user's checkout.
         base: Root of the base's worktree.
     """
@@ -145,16 +163,33 @@ def environment_of_base(hello: Mapping[str, Any], head: Path, base: Path) -> Map
     mirrored = [str(base / path.relative_to(head)) for path in paths if origins.within(path, head)]
     inherited = [word for word in os.environ.get("PYTHONPATH", "").split(os.pathsep) if word]
     folders = dict.fromkeys([*mirrored, str(base / "src"), str(base), *inherited])
-    options = shlex.split(os.environ.get("PYTEST_ADDOPTS", ""))
-    if hello["covers"]:
-        options.append("--no-cov")
-    if (root := Path(hello["root"]).resolve()).is_relative_to(head):
-        options.insert(0, f"--rootdir={base / root.relative_to(head)}")  # the user's own wins
+    options = _addopts(hello)
+    if (root := root_of_base(hello, head, base)) is not None:
+        options.insert(0, f"--rootdir={root}")  # the user's own wins
     return {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(folders),
         "PYTEST_ADDOPTS": shlex.join(options),
     }
+
+
+def root_of_base(hello: Mapping[str, Any], head: Path, base: Path) -> Path | None:
+    """Return the folder from which the base names tests; ``None`` if the head's is not of its tree.
+
+    It may not be there: then the base has nothing of what the head tests.
+    """
+    root = Path(hello["root"]).resolve()
+    return base / root.relative_to(head) if root.is_relative_to(head) else None
+
+
+def environment_of_head(hello: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return the environment of fresh processes of the head, which cover as little as the base."""
+    return {**os.environ, "PYTEST_ADDOPTS": shlex.join(_addopts(hello))}
+
+
+def _addopts(hello: Mapping[str, Any]) -> list[str]:
+    options = silenced(shlex.split(os.environ.get("PYTEST_ADDOPTS", "")))
+    return [*options, "--no-cov"] if hello["covers"] else options
 
 
 def _git(folder: Path, *words: str) -> str:
