@@ -125,7 +125,9 @@ def test_a_figure_with_a_missing_component_is_missing() -> None:
     there = Reading("counters", "cpu:0", "zeus.rapl", "B", 5.0)
     lost = Reading("counters", "dram:0", "zeus.rapl", "B", None, "permission denied")
     both = Figure("energy_j", "cpu:0+dram:0", "counters", "B")
-    assert both.of(Phase(1.0, 1.0, (there,))) == 5.0
+    memory = replace(lost, energy_j=2.0, reason=None)
+    assert both.of(Phase(1.0, 1.0, (there, memory))) == 7.0
+    assert both.of(Phase(1.0, 1.0, (there,))) is None
     assert both.of(Phase(1.0, 1.0, (there, lost))) is None
     assert both.of(Phase(1.0, 1.0, ())) is None
 
