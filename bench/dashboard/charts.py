@@ -202,7 +202,7 @@ def forest(rows: Sequence[Mapping[str, Any]], words: Words) -> Options:
 def break_even(
     rows: Sequence[tuple[str, float, float]], baseline: float, unit: str, words: Words
 ) -> Options:
-    """Return what is spent over the number of inferences, both axes logarithmic.
+    """Return what is spent over the number of items served, both axes logarithmic.
 
     Args:
         rows: Label, cost of the optimisation, cost per inference; the cost may be 0.
