@@ -160,6 +160,11 @@ def elsewhere(done: str, there: str, here: str) -> str:
     return f"{done} on {there} and measured on {here}: joules of two machines are not held together"
 
 
+def is_elsewhere(phase: Phase) -> bool:
+    """Return whether a phase is without joules because another machine went through it."""
+    return any(ELSEWHERE.match(reading.reason or "") for reading in phase.readings)
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """Something that happened to a training.

@@ -170,7 +170,7 @@ def _judge(built: Pair, baseline: Path, variant: Path, terms: Terms, books: _Boo
     for folder in folders:
         if variant != baseline or terms.own_baselines:
             card = artefacts.read_card(folder)
-            books.made[card.artefact.digest] = total(tuple(card.phases.values()))
+            books.made[card.artefact.digest] = total(card.phases.values())
             if card.made_on is not None:
                 books.hosts.add(card.made_on)
     share = built.training.validation

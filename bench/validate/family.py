@@ -13,7 +13,7 @@ from typing import Any
 
 from bench import codec
 from bench.flat import recipe
-from bench.readings import ELSEWHERE, Phase
+from bench.readings import Phase, is_elsewhere
 from bench.records import Arm, Artefact
 from bench.validate import Finding
 from bench.validate.case import Case
@@ -155,7 +155,7 @@ class Families:
             if key not in arm.phases:
                 continue
             there, here = codec.decode(Phase, phase), arm.phases[key]
-            if any(ELSEWHERE.match(reading.reason or "") for reading in here.readings):
+            if is_elsewhere(here):
                 there, here = (dataclasses.replace(one, readings=()) for one in (there, here))
             if there != here:
                 yield case.error("card", f"{name}.phases.{key} is not that of {CARD}")
