@@ -32,9 +32,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("bench")
 
 
-BROKEN_OFF = 130
-"""Exit status after Ctrl-C, as shells have it: 128 and the number of the signal."""
-
 _seen: list[tuple[Path, Path]] = []
 """Record's folder and paper's folder of each pair seen through, for the table at the end."""
 
@@ -184,7 +181,7 @@ def main(run: Callable[[], None] = job, config: str = "config") -> int:
 
 def _conducted(run: Callable[[], None], config: str) -> tuple[int, str]:
     """Run the job or the sweep; return its exit status and what is wrong, if anything is."""
-    from bench.interruption import REQUEUE, Interrupted
+    from bench.interruption import BROKEN_OFF, REQUEUE, Interrupted
 
     status, wrong = 0, ""
     try:
@@ -220,7 +217,7 @@ def _sweep() -> Begun | None:
 def _summed_up(sweep: Begun, status: int, wrong: str) -> tuple[int, str]:
     """Print what has become of a sweep, and its table; return its exit status."""
     from bench import store
-    from bench.interruption import REQUEUE
+    from bench.interruption import BROKEN_OFF, REQUEUE
     from bench.progress import quiet
     from bench.sweeping import outcomes
     from bench.sweeping.summary import exit_status, summary

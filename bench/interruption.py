@@ -22,6 +22,9 @@ from typing import Any
 
 import psutil
 
+BROKEN_OFF = 128 + signal.SIGINT
+"""Exit status after Ctrl-C, as shells have it."""
+
 REQUEUE = 75
 """Exit status of a run that was asked to leave: the same command, run again, goes on. EX_TEMPFAIL
 of BSD's sysexits.h: a temporary failure, try again later. Slurm's ``RequeueExit`` takes it."""

@@ -23,9 +23,10 @@ from bench.ci import outputs, worktree
 from bench.ci.contest import Job
 from bench.ci.parties import Call, PartyError
 from bench.ci.referee import Referee
+from bench.interruption import BROKEN_OFF
 
 PROGRAM = "python -m bench.ci"
-ERROR, NOTHING_COMPARED, INTERRUPTED = 2, 3, 128 + signal.SIGINT
+ERROR, NOTHING_COMPARED = 2, 3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{PROGRAM}: {err}", file=sys.stderr)
         return ERROR
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return BROKEN_OFF
 
 
 def _run(options: argparse.Namespace, command: list[str]) -> int:
