@@ -12,19 +12,29 @@ STEEP = 10
 SGD on ResNets are a thousand times those of Adam on transformers."""
 
 TO_THE_END: Mapping[str, Any] = {
-    **{"target": None, "patience": None, "restore_best": False},
+    "target": None,
+    "patience": None,
+    "restore_best": False,
     "guard": "warn",
 }
-"""For what grows while it is trained, such as masks: stopped or restored in between, all the rest
-would happen at once, and nothing would recover from it."""
+"""For what grows while it is trained, such as masks. Stopped early, or taken back to its best look,
+when few of them are there, all the rest would happen at once, and nothing recover from it."""
 
 
-def recipe(epochs: float, learning_rate: float | None) -> Mapping[str, Any] | None:
-    """Return what fine-tuning changes in the baseline's recipe; ``None`` without any epochs."""
+def recipe(
+    epochs: float, learning_rate: float | None, also: Mapping[str, Any] | None = None
+) -> Mapping[str, Any] | None:
+    """Return what fine-tuning changes in the baseline's recipe; ``None`` without any epochs.
+
+    Args:
+        epochs: Passes.
+        learning_rate: Peak; ``None`` takes the baseline's.
+        also: What else it changes.
+    """
     if epochs == 0:
         return None
     rate = {} if learning_rate is None else {"learning_rate": learning_rate}
-    return {"epochs": epochs, **rate}
+    return {"epochs": epochs, **rate, **(also or {})}
 
 
 def require_possible(epochs: float, learning_rate: float | None) -> None:

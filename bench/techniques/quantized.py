@@ -17,6 +17,7 @@ from torchao.quantization import (
 )
 
 from bench.techniques import SHAPE, Setting, Technique, TechniqueError, Terms
+from bench.techniques.tied import tables
 from bench.workloads import Workload, WorkloadError
 
 SCHEMES: dict[str, Any] = {
@@ -65,9 +66,9 @@ class Quantized(Technique):
         if least is not None:
             _require_gpu(self.scheme, least, terms.device)
         model = terms.workload.build(seed=0)
-        tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
         layers = [m.weight for m in model.modules() if isinstance(m, nn.Linear)]
-        shared = sum(weight.numel() for weight in layers if id(weight) in tables)
+        known = tables(model)
+        shared = sum(weight.numel() for weight in layers if id(weight) in known)
         linear = sum(weight.numel() for weight in layers) - shared
         share = linear / sum(p.numel() for p in model.parameters())
         if share < LEAST_SHARE:

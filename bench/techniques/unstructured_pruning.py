@@ -11,6 +11,7 @@ from torch.nn.utils import prune
 from transformers.pytorch_utils import Conv1D
 
 from bench.techniques import Setting, Technique, TechniqueError, Terms, fine_tuning
+from bench.techniques.tied import tables
 
 UPDATES = 20
 """Times that the masks grow during the fine-tuning."""
@@ -69,9 +70,7 @@ class UnstructuredPruning(Technique):
     @property
     def recipe(self) -> Mapping[str, Any] | None:
         """Fine-tuning under growing masks."""
-        gentle = fine_tuning.recipe(self.epochs, self.learning_rate)
-        # Masks grow: the best look, or the last before patience ends, is one with half of them.
-        return gentle and {**gentle, **fine_tuning.TO_THE_END}
+        return fine_tuning.recipe(self.epochs, self.learning_rate, fine_tuning.TO_THE_END)
 
     def require(self, terms: Terms) -> None:
         """Refuse models without such layers, and to undo what was learnt."""
@@ -117,10 +116,10 @@ class UnstructuredPruning(Technique):
 
 def _weights(model: nn.Module) -> list[tuple[nn.Module, str]]:
     kinds = (nn.Conv1d, nn.ConvTranspose1d, nn.Conv2d, nn.Linear, Conv1D)
-    tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
+    shared = tables(model)
     layers = [module for module in model.modules() if isinstance(module, kinds)]
     # A mask acts in the layer's own forward: whoever shares its weight would be trained without.
-    return [(m, "weight") for m in layers if id(getattr(m, "weight_orig", m.weight)) not in tables]
+    return [(m, "weight") for m in layers if id(getattr(m, "weight_orig", m.weight)) not in shared]
 
 
 def _share_of_the_rest(weights: list[tuple[nn.Module, str]], wanted: float) -> float:

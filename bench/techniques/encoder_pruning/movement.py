@@ -84,10 +84,9 @@ class MovementPruning(Technique):
         return "unstructured"
 
     @property
-    def recipe(self) -> Mapping[str, Any]:
+    def recipe(self) -> Mapping[str, Any] | None:
         """Fine-tuning under masks that are learned."""
-        gentle = fine_tuning.recipe(self.epochs, self.learning_rate)
-        return {**(gentle or {}), **fine_tuning.TO_THE_END}
+        return fine_tuning.recipe(self.epochs, self.learning_rate, fine_tuning.TO_THE_END)
 
     def require(self, terms: Terms) -> None:
         """Refuse models that are no encoders."""

@@ -41,10 +41,9 @@ class Int8Aware(Technique):
             )
 
     @property
-    def recipe(self) -> Mapping[str, Any]:
+    def recipe(self) -> Mapping[str, Any] | None:
         """Fine-tuning in fp32: rounding to integers and to bf16 at once is another technique."""
-        gentle = fine_tuning.recipe(self.epochs, self.learning_rate)
-        return {**(gentle or {}), "precision": "fp32"}
+        return fine_tuning.recipe(self.epochs, self.learning_rate, {"precision": "fp32"})
 
     def require(self, terms: Terms) -> None:
         """Refuse to serve the graph eagerly, or on a GPU, and to undo what was learnt."""
